@@ -1,0 +1,209 @@
+"""Build the site into `_docs`, without Quarto: nbdev turns the notebooks into pages, smalldocs renders them.
+
+Call `python tools/build_docs.py [--out FOLDER]`, then open `_docs/index.html`. Stored outputs are shown; what is executed
+is what nbdev needs for the documentation of exported names. Pages drop the number of their notebook, as nbdev's links
+expect. Maths is drawn by a KaTeX of our own: npm fetches it once into the user's cache; without npm pages load it from
+smalldocs's usual address. The build ends with a check of every link, anchor, alt text and formula, and exits 1 with a list
+when one is broken. No tracked file is written. From Python: `build(out) -> list[str]`, `check_site(out) -> list[str]`."""
+import argparse, ast, base64, contextlib, json, os, re, shutil, subprocess, sys, tarfile, tempfile
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+import yaml
+
+from lint_nbs import NBS, ROOT, Nb, all_notebooks, cfg, page_name
+
+PARTS = ['Tools', 'Streams and yardsticks', 'Losses and optimizers', 'Matrix factorization', 'BERT',
+         'Remember and adapt', 'Goals and feedback', 'In the world', 'Together']
+PROC = ROOT/'_proc'
+
+
+def page_path(path): return path.relative_to(NBS).with_name(page_name(path.stem).lower() + '.ipynb')
+
+
+# ---- notebooks to pages ----
+def process():
+    "Run nbdev's processors over the notebooks into `_proc`"
+    from nbdev.serve import proc_nbs
+    os.environ['PYTHONPATH'] = str(ROOT)   # the processes that nbdev starts read this checkout
+    shutil.rmtree(PROC, ignore_errors=True)
+    with contextlib.chdir(NBS): proc_nbs(path=str(NBS), n_workers=1)
+
+
+def page_links(text, depth):
+    "Links to notebooks without their number; links out of the book go to the repository; the badge needs no picture"
+    text = re.sub(r'\[!\[Open in Colab\]\([^)]*\)\]\(([^)]*)\)', r'<a class="colab" href="\1">Open in Colab</a>', text)
+    text = re.sub(r'(\]\(|href=")((?!\w+:)[^)"#\s]*?)\d+[a-zA-Z]?_(\w+\.ipynb)', lambda m: m[1]+m[2]+m[3].lower(), text)
+    out = re.escape('../'*(depth+1))   # from a page that lies `depth` folders deep
+    return re.sub(rf'(\]\(|href="){out}(?=\w)', rf'\1{cfg.git_url}/blob/{cfg.branch}/', text)
+
+
+SHOW_DOC = re.compile(r'^show_doc\((.+)\)', re.M)
+EXPORTED = '#| code-fold: show\n#| code-summary: "Exported source"\n'   # what nbdev writes over a cell whose source is shown
+
+def without_signature(cell):
+    "A show_doc cell with name and docstring alone: the source below it holds the signature and the comments"
+    for o in cell['outputs']:
+        md = ''.join(o.get('data', {}).get('text/markdown', ''))
+        if md: o['data']['text/markdown'] = re.sub(r'^---\n|^```python\n.*?^```\n', '', md, flags=re.M|re.S)
+    return cell
+
+
+def tidy_docs(cells, module):
+    "Put the names and docstrings of a cell above its source, in its order, and say where it is exported to"
+    from nbdev.showdoc import showdoc_nm
+    code = [c for c in cells if c['cell_type']=='code']
+    docs = {m[1]: c for c in code if (m := SHOW_DOC.search(c['source']))}
+    above = {}
+    for c in (c for c in code if c['source'].startswith(EXPORTED)):
+        defs = [t for t in ast.parse(c['source']).body if isinstance(t, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
+        above[c['id']] = [without_signature(docs[name]) for t in defs if (name := showdoc_nm(t)) in docs]
+        c['source'] = c['source'].replace('Exported source', f'{cfg.lib_name}.{module}', 1)
+    moved = [d for ds in above.values() for d in ds]
+    return [o for c in cells if not any(c is d for d in moved) for o in (*above.get(c.get('id'), ()), c)]
+
+
+def rename_pages():
+    "Drop the numbers of the files in `_proc` and of the links between them"
+    for path in all_notebooks():
+        old,new = PROC/path.relative_to(NBS), PROC/page_path(path)
+        nb = json.loads(old.read_text(encoding='utf-8'))
+        for c in nb['cells']:
+            src = ''.join(c['source'])
+            if c['cell_type']=='raw': src = re.sub(r'^output-file:.*\n', '', src, flags=re.M)
+            if c['cell_type']=='code': src = re.sub(r'[ \t]*# lint: long\b', '', src)
+            c['source'] = page_links(src, len(path.relative_to(NBS).parts)-1) if c['cell_type']=='markdown' else src
+        nb['cells'] = tidy_docs(nb['cells'], page_name(path.stem))
+        old.unlink()
+        new.write_text(json.dumps(nb), encoding='utf-8')
+
+
+def sidebar():
+    "The index, then the notebooks by part, then the solutions"
+    def entry(p): return {'text': Nb(p).cells[0].lines[0].lstrip('# '), 'href': page_path(p).as_posix()}
+    paths = all_notebooks()
+    groups = [(name, [p for p in paths if p.parent==NBS and p.name[0]==str(n)]) for n,name in enumerate(PARTS)]
+    groups.append(('Solutions', [p for p in paths if p.parent.name=='solutions']))
+    return [{'text': 'Start here', 'href': 'index.ipynb'}] + [{'section': name, 'contents': [entry(p) for p in ps]} for name,ps in groups if ps]
+
+
+def write_config(out):
+    "What settings.ini and the list of notebooks say, in the two files that `_quarto.yml` includes"
+    site = {'project': {'output-dir': os.path.relpath(out, PROC)},
+            'website': {'title': cfg.title, 'description': cfg.description, 'site-url': cfg.doc_host+cfg.doc_baseurl,
+                        'repo-url': cfg.git_url, 'repo-branch': cfg.branch,
+                        'navbar': {'tools': [{'icon': 'github', 'href': cfg.git_url, 'text': 'Source on GitHub'}]}}}
+    for name,d in (('nbdev.yml', site), ('sidebar.yml', {'website': {'sidebar': {'contents': sidebar()}}})):
+        (PROC/name).write_text(yaml.safe_dump(d, sort_keys=False, allow_unicode=True), encoding='utf-8')
+
+
+# ---- KaTeX ----
+def fetch_katex(version):
+    "The folder with KaTeX, fetched once into the user's cache; None where it cannot be had"
+    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/cfg.lib_name/'katex'/version
+    if home.is_dir(): return home
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.parent) as tmp:
+        try: subprocess.run(['npm', 'pack', '--silent', f'katex@{version}'], cwd=tmp, check=True, capture_output=True, timeout=120)
+        except (OSError, subprocess.SubprocessError) as e: print(f'build_docs: no KaTeX ({e}); pages will load it from the network'); return
+        with tarfile.open(next(Path(tmp).glob('*.tgz'))) as tar: tar.extractall(tmp, filter='data')
+        dist,new = Path(tmp)/'package'/'dist', Path(tmp)/'new'
+        shutil.copy(dist.parent/'LICENSE', dist)
+        for name in ('LICENSE', 'katex.min.css', 'katex.min.js', 'contrib/auto-render.min.js', *(f'fonts/{p.name}' for p in (dist/'fonts').glob('*.woff2'))):
+            (new/name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(dist/name, new/name)
+        new.rename(home)
+    return home
+
+
+def sized(m):
+    "A stored picture with its size, so that the page does not jump; several panels side by side may scroll on a phone"
+    head = base64.b64decode(m[1][:32])
+    w,h = (int.from_bytes(head[i:i+4], 'big') for i in (16, 20))
+    return f'{m[0]} width="{w}" height="{h}"' + ' data-wide'*(w > 2*h)
+
+
+def localize(out):
+    "Make links to KaTeX and to the site itself relative: the site reads the same from a disk, from a fork, and without a network"
+    from smalldocs.layout import KATEX
+    katex = fetch_katex(re.search(r'katex@([\d.]+)', KATEX)[1])
+    if katex: shutil.copytree(katex, out/'site_libs'/'katex', dirs_exist_ok=True)
+    for theme in (out/'site_libs'/'themes').glob('*.css'):   # the reader's own fonts, and no request to another host
+        theme.write_text(re.sub(r'@import url\(http[^)]*\);', '', theme.read_text(encoding='utf-8')), encoding='utf-8')
+    for page in out.rglob('*.html'):
+        text,up = page.read_text(encoding='utf-8'), '../'*(len(page.relative_to(out).parts)-1)
+        new = re.sub(rf'href="{re.escape(cfg.doc_host+cfg.doc_baseurl)}(?=[^"])', f'href="{up}', text)
+        new = re.sub(r'src="data:image/png;base64,([^"]+)"', sized, new)
+        if katex: new = new.replace(KATEX, f'{up}site_libs/katex')
+        if new!=text: page.write_text(new, encoding='utf-8')
+
+
+# ---- check ----
+class Page(HTMLParser):
+    "Ids, links, pictures without alt text, and formulas that stayed text"
+    void = {'area', 'base', 'br', 'col', 'embed', 'hr', 'img', 'input', 'link', 'meta', 'source', 'track', 'wbr'}
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids,self.links,self.wrong,self.open = set(), [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        a = dict(attrs)
+        self.ids |= {a[k] for k in ('id', 'name') if a.get(k)}
+        if tag!='link' or a.get('rel')!='canonical': self.links += [a[k] for k in ('href', 'src') if a.get(k)]
+        if tag=='img' and not a.get('alt'): self.wrong.append(f"a picture without alt text ({(a.get('src') or '')[:40]})")
+        if tag not in self.void: self.open.append((tag, a.get('class') or ''))
+
+    def handle_endtag(self, tag):
+        if tag in (t for t,_ in self.open):
+            while self.open.pop()[0]!=tag: pass
+
+    def handle_data(self, text):
+        if any(t in ('code', 'pre', 'script', 'style', 'title') or 'math' in c for t,c in self.open): return
+        for o in re.findall(r'\$\$|\\[(\[]|\\(?:frac|hat|lambda|nabla|sum)\b|^\s*:::+', text, re.M): self.wrong.append(f'{o.strip()!r} left as text ({text.strip()[:60]!r})')
+
+
+def check_site(out):
+    "What is broken in the site at `out`: links, anchors, alt texts, formulas"
+    out = Path(out).resolve()
+    pages = {p: Page(p.read_text(encoding='utf-8')) for p in sorted(out.rglob('*.html'))}
+    found = []
+    for path,page in pages.items():
+        found += [f'{path.relative_to(out)}: {o}' for o in page.wrong]
+        for link in dict.fromkeys(page.links):
+            if re.match(r'[a-zA-Z][\w+.-]*:|//', link): continue
+            file,_,anchor = link.partition('#')
+            target = (path.parent/unquote(file.split('?')[0])).resolve() if file else path
+            if target.is_dir(): target = target/'index.html'
+            if not target.exists(): found.append(f'{path.relative_to(out)}: the link {link} leads nowhere')
+            elif anchor and target in pages and unquote(anchor) not in pages[target].ids: found.append(f'{path.relative_to(out)}: the link {link} names no anchor of that page')
+    return found
+
+
+def build(out=ROOT/'_docs'):
+    "Build the site into `out`; what is broken in it"
+    from smalldocs.config import BuildError
+    from smalldocs.site import build as render
+    out = Path(out).resolve()
+    process()
+    rename_pages()
+    write_config(out)
+    try: site = render(PROC, quiet=True)
+    except BuildError as e: sys.exit(f'build_docs: {e}')
+    localize(out)
+    return [*(o for o in site.warnings if ': broken link ' not in o), *check_site(out)]   # ours names links and anchors
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    ap.add_argument('--out', default=ROOT/'_docs', type=Path, help='folder of the site (default: _docs)')
+    out = ap.parse_args().out.resolve()
+    found = build(out)
+    for o in found: print(o)
+    if found: sys.exit(f'build_docs: {len(found)} to mend in {out}')
+    print(f'build_docs: {len(list(out.rglob("*.html")))} pages in {out}')
+
+
+if __name__=='__main__': main()   # nbdev starts processes, which import this file
