@@ -86,7 +86,7 @@ def _id_json(id, who):
 
 def _id_back(id): return tuple(map(_id_back, id)) if isinstance(id, list) else id
 
-# %% ../nbs/13_baselines.ipynb #74689cf3
+# %% ../nbs/13_baselines.ipynb #f320d36b
 class IdLearner(BaseEstimator): # lint: long
     "What learners of ids share: ids to rows, checks at the door, seen items, recommendations, save and resume."
     target = 'rating'       # The column that is read when no y is given
@@ -162,7 +162,7 @@ class IdLearner(BaseEstimator): # lint: long
         item,    # An id
         y:float, # What was observed: stars, or 0 to 1 for labels
     ):           # The learner itself
-        "Learn one event."
+        "Learn one event. Raises `ValueError` for a missing id or a y that is not finite."
         self._learn(dict(user=[user], item=[item]), [y], 'learn_one')
         return self
 
@@ -220,7 +220,8 @@ class IdLearner(BaseEstimator): # lint: long
         who = self._who('save_pretrained')
         ids = {o: [_id_json(x, who) for x in m.ids] for o,m in (('users', self.users_), ('items', self.items_))}
         seen = {f'seen_{o}': np.frombuffer(x, dtype=np.int32).copy() for o,x in zip(('users', 'items'), self.seen_)}
-        config = {'class': type(self).__name__, 'params': self.get_params(), **self._state()}
+        params = {o: v.item() if isinstance(v, np.generic) else v for o,v in self.get_params().items()}
+        config = {'class': type(self).__name__, 'params': params, **self._state()}
         save_state(folder, config, {**self._arrays(), **seen}, {'ids.json': json.dumps(ids).encode()})
 
     def _state(self): return {}
@@ -304,7 +305,7 @@ def bias_sweep( # lint: long
             mean[0] += y[n]
             mean[1] += 1
 
-# %% ../nbs/13_baselines.ipynb #f4cb2eb3
+# %% ../nbs/13_baselines.ipynb #489193ac
 class BiasBaseline(IdLearner): # lint: long
     """Mean plus a bias per user and per item, shrunk and forgetting: equations (2) and (3).
 
@@ -312,10 +313,10 @@ class BiasBaseline(IdLearner): # lint: long
     Source: [Koren 2009](https://doi.org/10.1145/1557019.1557072), where biases move with time."""
     def __init__(self,
         target:str='rating',     # What is predicted: 'rating' in stars or 'label' as P(like)
-        shrink_user:float=2.,    # Residuals of size zero that a new user starts with; in events, above 0
-        shrink_item:float=5.,    # The same for items
-        decay_user:float=.9,     # What a user's next event leaves of the older ones; in (0, 1]
-        decay_item:float=1.,     # The same for items; 1 forgets nothing
+        shrink_user:float=3.,    # Residuals of size zero that a new user starts with; in events, above 0
+        shrink_item:float=3.,    # The same for items
+        decay_user:float=.95,    # What a user's next event leaves of the older ones; in (0, 1]
+        decay_item:float=.99,    # The same for items; 1 forgets nothing
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
     ):
         self.target,self.shrink_user,self.shrink_item = target,shrink_user,shrink_item

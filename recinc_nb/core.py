@@ -28,7 +28,7 @@ def scale(
     "How much to run. It changes the amount of work, never what is asserted about it."
     return test if os.environ.get('RECINC_SCALE')=='test' else full
 
-# %% ../nbs/00_core.ipynb #40620dab
+# %% ../nbs/00_core.ipynb #d8133ff0
 def progress(
     it:Iterable,         # What to loop over
     desc:str='',         # A few words before the bar
@@ -36,12 +36,13 @@ def progress(
     total:int|None=None, # Number of units, when `it` has no length or a step covers several
     step:int=1,          # Units covered by one step of `it`
 )->Iterable:             # The items of `it`, with a bar when someone is watching
-    "A progress bar with a rate, which leaves nothing behind and stays silent when unattended."
+    "A progress bar with a rate: it shows after a second, leaves nothing behind, and stays silent when unattended."
     if unattended():
         yield from it
         return
     if total is None and hasattr(it, '__len__'): total = len(it)*step
-    with tqdm(desc=desc, unit=' '+unit, total=total, leave=False, mininterval=.3, dynamic_ncols=True) as bar:
+    often = .3 if sys.stderr.isatty() or 'ipykernel' in sys.modules else 10 # a log file is no screen
+    with tqdm(desc=desc, unit=' '+unit, total=total, leave=False, mininterval=often, delay=1, dynamic_ncols=True) as bar:
         for x in it:
             yield x
             bar.update(min(step, total-bar.n) if total else step)

@@ -1,0 +1,63 @@
+"""Find the learners' default settings on the first 30 % of MovieLens-100K, and on nothing else.
+
+    python tools/tune.py              BiasBaseline and IncrementalMF, about two minutes
+    python tools/tune.py bert         IncrementalBert, about half an hour
+
+Every setting is scored prequentially (predict, then learn) on events 1 to 30,000 (BERT: to 3,000). The winners go to
+recinc_nb/results/tuning_*.json, and tests/test_results.py holds the classes' defaults against them.
+"""
+import itertools, json, os, sys
+from pathlib import Path
+import numpy as np
+
+root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root))
+from recinc_nb.baselines import BiasBaseline
+from recinc_nb.core import machine, progress
+from recinc_nb.mf_online import IncrementalMF
+from recinc_nb.prequential import prequential
+from recinc_nb.streams import movielens_100k
+
+SHARE = .3 # of the stream: what tuning may see
+
+
+def record(name, stream, metric, rows):
+    "Write what was tried and what won; rows are (score, class name, settings)."
+    best = {}
+    for score,cls,settings in rows:
+        if cls not in best or score<best[cls]['score']: best[cls] = dict(score=round(score, 5), settings=settings)
+    for cls,o in best.items(): print(f"{cls}: {metric} {o['score']:.4f} with {o['settings']}")
+    out = dict(stream=stream.name, events=len(stream), metric=metric, command='python tools/tune.py ' + ' '.join(sys.argv[1:]),
+               machine=machine(), tried=len(rows), best=best)
+    (root/'recinc_nb'/'results'/f'{name}.json').write_text(json.dumps(out, indent=1) + '\n')
+
+
+def score(cls, stream, metric, settings, seeds=(None,), batch_size=1):
+    "Mean of a metric over seeds; infinite where predictions overflow."
+    found = []
+    for seed in seeds:
+        try: found.append(prequential(cls(**settings, **({} if seed is None else dict(seed=seed))), stream, metrics=(metric,), batch_size=batch_size).summary[metric])
+        except FloatingPointError: return np.inf
+    return float(np.mean(found))
+
+
+def grid(**values):
+    "All combinations, as dicts of settings."
+    return [dict(zip(values, o)) for o in itertools.product(*values.values())]
+
+
+def ids():
+    "BiasBaseline; then IncrementalMF: first its biases, with no factors, then its factors."
+    stream = movielens_100k()
+    stream = stream.take(int(SHARE*len(stream)))
+    rows = [(score(BiasBaseline, stream, 'rmse', s), 'BiasBaseline', s) for s in progress(grid(
+        shrink_user=(1., 2., 3., 5.), shrink_item=(2., 3., 5., 8.), decay_user=(.85, .9, .95, 1.), decay_item=(.98, .99, 1.)), 'BiasBaseline', 'setting')]
+    biases = min(((score(IncrementalMF, stream, 'rmse', dict(n_factors=0, **s)), n, s) for n,s in enumerate(progress(grid(
+        shrink_user=(5., 8., 12.), shrink_item=(2., 3., 5.), decay_user=(.85, .9, .95), decay_item=(.98, .99, 1.)), 'biases of IncrementalMF', 'setting'))))[2]
+    for s in progress(grid(lr=(.1, .15, .2, .25, .3), l2=(0., .01, .02, .04), init_std=(.03, .05, .1)), 'IncrementalMF', 'setting'):
+        rows.append((score(IncrementalMF, stream, 'rmse', s | biases, range(3)), 'IncrementalMF', s | biases))
+    record('tuning_ids', stream, 'rmse', rows)
+
+
+if __name__=='__main__':
+    {'': ids}[''.join(sys.argv[1:2])]()
