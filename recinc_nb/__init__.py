@@ -1,24 +1,34 @@
 """Incremental learning for recommender systems. The names below load their module when they are first used."""
 __version__ = "0.1.0"
 
-_where = {
-    'core': ['pick_device', 'Device', 'seed_everything', 'unattended', 'scale', 'progress', 'results'],
-    'streams': ['Stream', 'drift_stream', 'movielens_100k'],
-    'prequential': ['prequential', 'Report'],
-    'baselines': ['RunningMean', 'BiasBaseline'],
-    'mf_online': ['IncrementalMF'],
-    'bert_online': ['IncrementalBert'],
-}
+import sys
+from importlib import import_module
+from types import ModuleType
+
+_where = dict(
+    core=['Device', 'pick_device', 'progress', 'results', 'scale', 'seed_everything', 'unattended'],
+    streams=['Stream', 'drift_stream', 'movielens_100k'],
+    prequential=['Report', 'compare', 'prequential'],
+    baselines=['BiasBaseline', 'RunningMean'],
+    mf_online=['IncrementalMF'],
+    bert_online=['IncrementalBert'],
+)
 _module = {name: module for module, names in _where.items() for name in names}
 __all__ = list(_module)
 
 
-def __getattr__(name):
-    if name not in _module: raise AttributeError(f"module 'recinc_nb' has no attribute {name!r}")
-    from importlib import import_module
-    value = getattr(import_module(f'.{_module[name]}', __name__), name)
-    globals()[name] = value
-    return value
+class _Package(ModuleType):
+    "Loads public names on demand, and keeps the function `prequential` from being replaced by the module of that name."
+    def __getattr__(self, name):
+        if name not in _module: raise AttributeError(f"module 'recinc_nb' has no attribute {name!r}; it has {', '.join(__all__)}")
+        value = getattr(import_module(f'recinc_nb.{_module[name]}'), name)
+        self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name, value):
+        if not (name in _module and isinstance(value, ModuleType)): super().__setattr__(name, value)
+
+    def __dir__(self): return sorted({*self.__dict__, *__all__})
 
 
-def __dir__(): return sorted([*globals(), *__all__])
+sys.modules[__name__].__class__ = _Package

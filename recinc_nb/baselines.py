@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['IdMap', 'grow_rows', 'IdLearner', 'RunningMean', 'bias_sweep', 'BiasBaseline']
 
-# %% ../nbs/13_baselines.ipynb #cf020575
+# %% ../nbs/13_baselines.ipynb #8964b76a
 import json
 from array import array
 import numpy as np
+from fastcore.basics import patch
 from numba import njit
 from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
@@ -25,8 +26,8 @@ def _key(id):
     hash(id) # raises for a list, before anything is added
     return type(id), id
 
-# %% ../nbs/13_baselines.ipynb #8b1801cb
-class IdMap:
+# %% ../nbs/13_baselines.ipynb #22264951
+class IdMap: # lint: long
     "Row numbers 0, 1, 2, … for ids, in the order in which they were first met; 1, '1', 1.0 and True are four ids."
     def __init__(self,
         ids=(), # Ids to begin with, in row order
@@ -86,7 +87,7 @@ def _id_json(id, who):
 
 def _id_back(id): return tuple(map(_id_back, id)) if isinstance(id, list) else id
 
-# %% ../nbs/13_baselines.ipynb #f320d36b
+# %% ../nbs/13_baselines.ipynb #0215a1d2
 class IdLearner(BaseEstimator): # lint: long
     "What learners of ids share: ids to rows, checks at the door, seen items, recommendations, save and resume."
     target = 'rating'       # The column that is read when no y is given
@@ -99,10 +100,13 @@ class IdLearner(BaseEstimator): # lint: long
 
     def _who(self, method): return f'{type(self).__name__}.{method}'
 
+    def _check_labels(self, low, high, method):
+        if self.target=='label' and not 0<=low<=high<=1: raise ValueError(
+            f"{self._who(method)}: labels run from {low:g} to {high:g}; give numbers from 0 to 1, or choose a loss for ratings")
+
     def _learn(self, X, y, method):
         cols = event_columns(X, y, self.target, self._who(method))
-        if self.target=='label' and len(cols['y']) and (cols['y'].min()<0 or cols['y'].max()>1): raise ValueError(
-            f"{self._who(method)}: labels run from {cols['y'].min():g} to {cols['y'].max():g}; give numbers from 0 to 1, or choose a loss for ratings")
+        if len(cols['y']): self._check_labels(cols['y'].min(), cols['y'].max(), method)
         self._ready()
         keys = self.users_.keys(cols['user']), self.items_.keys(cols['item'])
         known = len(self.users_), len(self.items_)
@@ -157,94 +161,112 @@ class IdLearner(BaseEstimator): # lint: long
         p = self.predict(X)
         return np.column_stack([1-p, p])
 
-    def learn_one(self,
-        user,    # An id
-        item,    # An id
-        y:float, # What was observed: stars, or 0 to 1 for labels
-    ):           # The learner itself
-        "Learn one event. Raises `ValueError` for a missing id or a y that is not finite."
-        self._learn(dict(user=[user], item=[item]), [y], 'learn_one')
-        return self
-
-    def predict_one(self,
-        user, # An id
-        item, # An id
-    )->float: # Stars, or P(like)
-        "Score one pair."
-        self._ready()
-        return float(self._score(*(np.array([m.row(o)]) for m,o in ((self.users_, user), (self.items_, item))))[0])
-
-    def rank(self,
-        user,  # An id
-        items, # Ids of the items to rank
-    )->list:   # The same ids, the best first; ties in the order given
-        "Sort items by score for one user."
-        return [item for item,_ in self._ranked(user, list(items))]
-
-    def _ranked(self, user, items):
-        self._ready()
-        rows = np.array([self.items_.row(o) for o in items], dtype=np.int64)
-        scores = self._score(np.full(len(rows), self.users_.row(user)), rows)
-        return [(items[n], float(scores[n])) for n in np.argsort(-scores, kind='stable')]
-
-    def recommend(self,
-        user,      # An id; one never met gets what suits everybody
-        k:int=10,  # How many; at least 1; fewer come back if there are fewer
-        exclude_seen:bool=True, # Leave out what the user has had already?
-        candidates=None, # Ids to choose from; None for every item met so far
-    )->list:       # (item, score), the best first
-        "The k items with the highest score."
-        if k<1: raise ValueError(f"{self._who('recommend')}: k is {k}; use at least 1")
-        if exclude_seen and not self.remember_seen: raise ValueError(
-            f"{self._who('recommend')}: this learner does not remember what was seen; pass exclude_seen=False, or build it with remember_seen=True")
-        self._ready()
-        items = list(candidates) if candidates is not None else self.items_.ids
-        if exclude_seen:
-            had = set(self.seen(user))
-            items = [o for o in items if self.items_.row(o) not in had]
-        return self._ranked(user, items)[:k]
-
-    def seen(self,
-        user, # An id
-    )->np.ndarray: # Rows of the items that the user had, in order of time
-        "What a user had already, from the log of row pairs."
-        self._ready()
-        users,items = (np.frombuffer(o, dtype=np.int32) for o in self.seen_)
-        return items[users==self.users_.row(user)]
-
-    def save_pretrained(self,
-        folder, # Where to; made when it is not there
-    )->None:    # Nothing
-        "Save everything that is needed to go on exactly here: settings, tables, ids, seen items, generators. No pickle."
-        self._ready()
-        who = self._who('save_pretrained')
-        ids = {o: [_id_json(x, who) for x in m.ids] for o,m in (('users', self.users_), ('items', self.items_))}
-        seen = {f'seen_{o}': np.frombuffer(x, dtype=np.int32).copy() for o,x in zip(('users', 'items'), self.seen_)}
-        params = {o: v.item() if isinstance(v, np.generic) else v for o,v in self.get_params().items()}
-        config = {'class': type(self).__name__, 'params': params, **self._state()}
-        save_state(folder, config, {**self._arrays(), **seen}, {'ids.json': json.dumps(ids).encode()})
-
     def _state(self): return {}
 
-    @classmethod
-    def from_pretrained(cls,
-        folder,   # A folder that `save_pretrained` wrote
-        **params, # Settings that the file must have; anything else is an error
-    ):            # A learner that goes on where the saved one stood
-        """Load a learner. It goes on as if it had never stopped.
+# %% ../nbs/13_baselines.ipynb #460f233e
+@patch
+def learn_one(self:IdLearner,
+    user,    # An id
+    item,    # An id
+    y:float, # What was observed: stars, or 0 to 1 for labels
+):           # The learner itself
+    "Learn one event. Raises `ValueError` for a missing id or a y that is not finite, `TypeError` for an id that is not hashable."
+    y = float(y)
+    if not np.isfinite(y): raise ValueError(f"{self._who('learn_one')}: y is {y} (user {user}, item {item}); drop the event")
+    self._check_labels(y, y, 'learn_one')
+    self._ready()
+    known = len(self.users_),len(self.items_)
+    _key(item) # both ids are good before either is added
+    users,items = np.array([self.users_.row(user, add=True)]),np.array([self.items_.row(item, add=True)])
+    self._learn_rows(users, items, np.array([y]), known, 'learn_one')
+    return self
 
-        Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this class, or a setting that contradicts it."""
-        config,arrays,files = load_state(folder, cls.__name__)
-        for name,value in params.items():
-            if name not in config['params'] or config['params'][name]!=value: raise ValueError(
-                f"{cls.__name__}.from_pretrained: {name} is {config['params'].get(name)!r} in {folder}, but you asked for {value!r}; leave it out, or train a new learner")
-        self = cls(**config['params'])
-        self._ready()
-        ids = json.loads(files['ids.json'])
-        self.users_,self.items_ = (IdMap(map(_id_back, ids[o])) for o in ('users', 'items'))
-        for log,o in zip(self.seen_, ('users', 'items')): log.frombytes(arrays.pop(f'seen_{o}').tobytes())
-        self._set(arrays, config)
-        return self
+@patch
+def predict_one(self:IdLearner,
+    user, # An id
+    item, # An id
+)->float: # Stars, or P(like)
+    "Score one pair."
+    self._ready()
+    return float(self._score(*(np.array([m.row(o)]) for m,o in ((self.users_, user), (self.items_, item))))[0])
+
+# %% ../nbs/13_baselines.ipynb #5e3e7076
+@patch
+def seen(self:IdLearner,
+    user, # An id
+)->np.ndarray: # Rows of the items that the user had, in order of time
+    "What a user had already, from the log of row pairs."
+    self._ready()
+    users,items = (np.frombuffer(o, dtype=np.int32) for o in self.seen_)
+    return items[users==self.users_.row(user)]
+
+@patch
+def _ranked(self:IdLearner, user, items):
+    self._ready()
+    rows = np.array([self.items_.row(o) for o in items], dtype=np.int64)
+    scores = self._score(np.full(len(rows), self.users_.row(user)), rows)
+    return [(items[n], float(scores[n])) for n in np.argsort(-scores, kind='stable')]
+
+@patch
+def rank(self:IdLearner,
+    user,  # An id
+    items, # Ids of the items to rank
+)->list:   # The same ids, the best first; ties in the order given
+    "Sort items by score for one user."
+    return [item for item,_ in self._ranked(user, list(items))]
+
+@patch
+def recommend(self:IdLearner,
+    user,      # An id; one never met gets what suits everybody
+    k:int=10,  # How many; at least 1; fewer come back if there are fewer
+    exclude_seen:bool=True, # Leave out what the user has had already?
+    candidates=None, # Ids to choose from; None for every item met so far
+)->list:       # (item, score), the best first
+    "The k items with the highest score."
+    if k<1: raise ValueError(f"{self._who('recommend')}: k is {k}; use at least 1")
+    if exclude_seen and not self.remember_seen: raise ValueError(
+        f"{self._who('recommend')}: this learner does not remember what was seen; pass exclude_seen=False, or build it with remember_seen=True")
+    self._ready()
+    items = list(candidates) if candidates is not None else self.items_.ids
+    if exclude_seen:
+        had = set(self.seen(user))
+        items = [o for o in items if self.items_.row(o) not in had]
+    return self._ranked(user, items)[:k]
+
+# %% ../nbs/13_baselines.ipynb #077ada50
+@patch
+def save_pretrained(self:IdLearner,
+    folder, # Where to; made when it is not there
+)->None:    # Nothing
+    "Save everything that is needed to go on exactly here: settings, tables, ids, seen items, generators. No pickle."
+    self._ready()
+    who = self._who('save_pretrained')
+    ids = {o: [_id_json(x, who) for x in m.ids] for o,m in (('users', self.users_), ('items', self.items_))}
+    seen = {f'seen_{o}': np.frombuffer(x, dtype=np.int32).copy() for o,x in zip(('users', 'items'), self.seen_)}
+    params = {o: v.item() if isinstance(v, np.generic) else v for o,v in self.get_params().items()}
+    config = {'class': type(self).__name__, 'params': params, **self._state()}
+    save_state(folder, config, {**self._arrays(), **seen}, {'ids.json': json.dumps(ids).encode()})
+
+@patch(cls_method=True)
+def from_pretrained(cls:IdLearner,
+    folder,   # A folder that `save_pretrained` wrote
+    **params, # Settings that the file must have; anything else is an error
+):            # A learner that goes on where the saved one stood
+    """Load a learner. It goes on as if it had never stopped.
+
+    Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this class, or a setting that contradicts it."""
+    config,arrays,files = load_state(folder, cls.__name__)
+    for name,value in params.items():
+        there = config['params'].get(name)
+        if name not in config['params'] or there!=value: raise ValueError(
+            f"{cls.__name__}.from_pretrained: {name} is {there!r} in {folder}, but you asked for {value!r}; leave it out, or train a new learner")
+    self = cls(**config['params'])
+    self._ready()
+    ids = json.loads(files['ids.json'])
+    self.users_,self.items_ = (IdMap(map(_id_back, ids[o])) for o in ('users', 'items'))
+    for log,o in zip(self.seen_, ('users', 'items')): log.frombytes(arrays.pop(f'seen_{o}').tobytes())
+    self._set(arrays, config)
+    return self
 
 # %% ../nbs/13_baselines.ipynb #53167f51
 def _target(target, who):
@@ -275,7 +297,7 @@ class RunningMean(IdLearner): # lint: long
     def _arrays(self): return dict(total=np.array([self.total_]), count=np.array([self.count_]))
     def _set(self, arrays, config): self.total_,self.count_ = float(arrays['total'][0]),int(arrays['count'][0])
 
-# %% ../nbs/13_baselines.ipynb #e3e30653
+# %% ../nbs/13_baselines.ipynb #b59e66be
 @njit(cache=True)
 def bias_sweep( # lint: long
     users,        # Rows of users; shape (n,), int64; -1 for one never met
@@ -286,8 +308,10 @@ def bias_sweep( # lint: long
     item_table,   # Faded sum and weight per item; shape (n_items, 2), float64
     mean,         # Sum and number of all observations; shape (2,), float64
     middle,       # Prediction before the first event
-    shrink_user, shrink_item, # Residuals of size zero that count as seen; in events
-    decay_user, decay_item,   # What one event leaves of the older ones; in (0, 1]
+    shrink_user,  # Residuals of size zero that a user starts with; events; above 0
+    shrink_item,  # The same for items
+    decay_user,   # What a user's next event leaves of the older ones; in (0, 1]
+    decay_item,   # The same for items
     learn,        # Learn, or only predict?
 ):
     "Predict with equation (2) and, if asked, learn with the faded form of equation (3), event by event."

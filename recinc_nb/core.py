@@ -123,8 +123,8 @@ def write_atomic(
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
 
-# %% ../nbs/00_core.ipynb #1413e4ba
-def save_state(
+# %% ../nbs/00_core.ipynb #7a86f947
+def save_state( # lint: long
     folder:Path|str,            # Where to; made when it is not there
     config:dict,                # Settings and small state: whatever JSON can hold, with the learner's class under 'class'
     tensors:dict,               # Name to NumPy array
@@ -186,12 +186,14 @@ def load_state(
     if 'state.safetensors' not in blobs: raise ValueError(f"{cls}.from_pretrained: {folder} names no state.safetensors; save the learner again")
     return config, load(blobs.pop('state.safetensors')), blobs
 
-# %% ../nbs/00_core.ipynb #cf1a6ee1
+# %% ../nbs/00_core.ipynb #0afa4163
 def machine()->dict: # Processor, cores, and versions
     "What a recorded result says about where it was made."
     from importlib.metadata import version
-    cpu = next((line.split(':')[1].strip() for line in open('/proc/cpuinfo') if 'model name' in line), '') if Path('/proc/cpuinfo').exists() else platform.processor()
-    return dict(cpu=cpu, cores=os.cpu_count(), python=platform.python_version(), **{o: version(o) for o in ('numpy', 'numba', 'torch', 'transformers')})
+    info = Path('/proc/cpuinfo')
+    names = [o.split(':')[1].strip() for o in info.read_text().splitlines() if 'model name' in o] if info.exists() else []
+    versions = {o: version(o) for o in ('numpy', 'numba', 'torch', 'transformers')}
+    return dict(cpu=(names or [platform.processor()])[0], cores=os.cpu_count(), python=platform.python_version(), **versions)
 
 # %% ../nbs/00_core.ipynb #27809ac0
 def results(

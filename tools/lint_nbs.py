@@ -12,6 +12,7 @@ import argparse, ast, base64, hashlib, io, json, re, subprocess, sys, tokenize
 from collections import Counter, defaultdict
 from configparser import ConfigParser
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -467,12 +468,9 @@ def imported_modules(node, names):
     return [m.split('.')[1] for m in mods if m.startswith(f'{lib}.')]
 
 def lazy_names():
-    "name -> module, read from the `_where` of the package's `__init__.py`"
-    init = ast.parse((ROOT/cfg.lib_path/'__init__.py').read_text(encoding='utf-8'))
-    for t in init.body:
-        if isinstance(t, ast.Assign) and getattr(t.targets[0], 'id', '')=='_where':
-            return {name: mod for mod,names in ast.literal_eval(t.value).items() for name in names}
-    return {}
+    "name -> module, as the package's `__init__.py` says"
+    if str(ROOT) not in sys.path: sys.path.insert(0, str(ROOT))
+    return import_module(cfg.lib_name)._module
 
 
 @book_rule

@@ -1,6 +1,8 @@
 """Find the learners' default settings on the first 30 % of MovieLens-100K, and on nothing else.
 
-    python tools/tune.py              BiasBaseline and IncrementalMF, about two minutes
+    python tools/tune.py              everything below
+    python tools/tune.py ids          BiasBaseline and IncrementalMF, about a minute
+    python tools/tune.py logistic     IncrementalMF with the logistic loss
     python tools/tune.py bert         IncrementalBert, about half an hour
 
 Every setting is scored prequentially (predict, then learn) on events 1 to 30,000 (BERT: to 3,000). The winners go to
@@ -27,7 +29,7 @@ def record(name, stream, metric, rows):
     for score,cls,settings in rows:
         if cls not in best or score<best[cls]['score']: best[cls] = dict(score=round(score, 5), settings=settings)
     for cls,o in best.items(): print(f"{cls}: {metric} {o['score']:.4f} with {o['settings']}")
-    out = dict(stream=stream.name, events=len(stream), metric=metric, command='python tools/tune.py ' + ' '.join(sys.argv[1:]),
+    out = dict(stream=stream.name, events=len(stream), metric=metric, command=f"python tools/tune.py {name.removeprefix('tuning_')}",
                machine=machine(), tried=len(rows), best=best)
     (root/'recinc_nb'/'results'/f'{name}.json').write_text(json.dumps(out, indent=1) + '\n')
 
@@ -59,5 +61,15 @@ def ids():
     record('tuning_ids', stream, 'rmse', rows)
 
 
+def logistic():
+    "IncrementalMF with the logistic loss: its step size and penalty; all else as tuned for ratings."
+    stream = movielens_100k()
+    stream = stream.take(int(SHARE*len(stream)))
+    rows = [(score(IncrementalMF, stream, 'log_loss', dict(loss='logistic', **s), range(3)), 'IncrementalMF', s)
+            for s in progress(grid(lr=(.1, .2, .3, .4, .5, .6), l2=(0., .005, .01, .02, .04)), 'IncrementalMF, logistic', 'setting')]
+    record('tuning_logistic', stream, 'log_loss', rows)
+
+
 if __name__=='__main__':
-    {'': ids}[''.join(sys.argv[1:2])]()
+    what = dict(ids=ids, logistic=logistic)
+    for name in sys.argv[1:] or what: what[name]()

@@ -1,0 +1,53 @@
+"""Notebooks, package and README say the same: export, clean and README leave no difference, and lint is silent."""
+import re, shutil, sys
+import pytest
+from helpers import notebooks, python, root
+
+SOURCES = ('nbs', 'recinc_nb', 'README.md')
+
+
+@pytest.fixture(scope='module')
+def redone(tmp_path_factory):
+    "A copy of the project in which export, clean and README were made again."
+    copy = tmp_path_factory.mktemp('copy')/'project'
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns('.venv', '.git', '_proc', '_docs', 'out', '__pycache__', '.pytest_cache', '.hypothesis'))
+    for command in ('from nbdev.export import nb_export; from nbdev.doclinks import nbdev_export; nbdev_export()', 'from nbdev.clean import nbdev_clean; nbdev_clean()'):
+        python('-c', command, cwd=copy)
+    python('tools/readme.py', cwd=copy)
+    return copy
+
+
+@pytest.mark.parametrize('what', SOURCES)
+def test_nothing_changes(redone, what):
+    files = lambda base: {p.relative_to(base): p.read_bytes() for p in ([base/what] if (base/what).is_file() else (base/what).rglob('*'))
+                          if p.is_file() and '__pycache__' not in p.parts and '.ipynb_checkpoints' not in p.parts}
+    ours,again = files(root),files(redone)
+    assert ours.keys()==again.keys(), f'files differ: {ours.keys() ^ again.keys()}; run make check'
+    changed = [str(o) for o in ours if ours[o]!=again[o]]
+    assert not changed, f'{changed} are not what the notebooks give; run make check'
+
+
+def test_no_orphan_module():
+    "Every module names the notebook that it is made from; that notebook exists and exports to it."
+    names = {p.stem: p.read_text() for p in (root/'nbs').rglob('*.ipynb')}
+    for path in (root/'recinc_nb').glob('*.py'):
+        if path.name in ('__init__.py', '_modidx.py'): continue
+        source = re.search(r'File to edit: \.\./nbs/(.+)\.ipynb', path.read_text())
+        assert source and source[1] in names, f'{path.name} has no notebook; delete it'
+        assert f'#| default_exp {path.stem}"' in names[source[1]], f'{path.name} is not what {source[1]} exports to; delete it'
+
+
+def test_lint():
+    import lint_nbs
+    found = lint_nbs.lint()
+    assert not found, '\n'.join(found)
+
+
+def test_imports_go_downwards_only():
+    "`import recinc_nb` loads nothing heavy, and each learner of ids loads no torch."
+    python('-c', "import sys, recinc_nb; heavy = {'torch','transformers','datasets','matplotlib','numba','numpy'} & set(sys.modules); assert not heavy, heavy", cwd='/')
+    python('-c', "import sys; from recinc_nb import IncrementalMF, movielens_100k, prequential; assert callable(prequential); assert 'torch' not in sys.modules", cwd='/')
+
+
+def test_every_public_name_is_there():
+    python('-c', "import recinc_nb; [getattr(recinc_nb, o) for o in recinc_nb.__all__]; import recinc_nb.prequential; from recinc_nb import prequential; assert callable(prequential)", cwd='/')
