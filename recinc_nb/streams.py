@@ -194,7 +194,7 @@ def _user_rows(rows):
     columns = ['user', 'age', 'gender', 'occupation', 'zip_code']
     return pd.DataFrame([(int(u), int(age), *rest) for u,age,*rest in rows], columns=columns).set_index('user')
 
-# %% ../nbs/10_streams.ipynb #7ba9f0a9
+# %% ../nbs/10_streams.ipynb #b685a862
 def _ml_recbole(files):
     cell = lambda o: [line.split('\t') for line in files[f'ml-100k.{o}'].decode().splitlines()[1:]]
     return np.array(cell('inter'), dtype=np.int64), _item_rows(cell('item')), _user_rows(cell('user'))
@@ -205,7 +205,7 @@ def _ml_archive(files):
         genres = [g for g,_ in cell('u.genre', '|')]
         items = []
         for item,title,*rest in cell('u.item', '|'):
-            m = re.search(r'^(.*?)\s*\((\d{4})\)$', title)
+            m = re.search(r'^(.*?)\s*\((\d{4})\)(?: \(V\))?$', title)
             items.append((item, m[1] if m else title, m[2] if m else '', ' '.join(g for g,flag in zip(genres, rest[3:]) if flag=='1')))
         return np.array(cell('u.data', '\t'), dtype=np.int64), _item_rows(items), _user_rows(cell('u.user', '|'))
 

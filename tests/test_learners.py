@@ -1,0 +1,242 @@
+"""What every learner of ids promises, on ids of every kind and streams of every shape."""
+import json, math, subprocess, sys
+import numpy as np, pandas as pd, pytest
+from hypothesis import given, settings, strategies as st
+from sklearn.base import clone
+from helpers import python
+from recinc_nb import BiasBaseline, IncrementalMF, RunningMean, Stream, drift_stream
+from recinc_nb.baselines import IdMap, grow_rows
+
+LEARNERS = {'mean': RunningMean(), 'mean of labels': RunningMean(target='label'), 'biases': BiasBaseline(), 'biases of labels': BiasBaseline(target='label'),
+            'mf': IncrementalMF(n_factors=5, init_std=.2), 'mf, no factors': IncrementalMF(n_factors=0), 'mf, 32': IncrementalMF(seed=9),
+            'mf, logistic': IncrementalMF(n_factors=3, loss='logistic')}
+every = pytest.mark.parametrize('name', LEARNERS)
+few = settings(max_examples=25, deadline=None)
+
+ids = st.recursive(st.one_of(st.integers(-2**70, 2**70), st.text(max_size=3), st.booleans(), st.sampled_from([0, 1, '0', '1', True, False])),
+                   lambda o: st.tuples(o, o), max_leaves=3)
+events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
+
+
+def table(rows, target):
+    "Events as a dict of columns; ids stay the objects that they are."
+    user,item,y = zip(*rows) if rows else ((), (), ())
+    return dict(user=list(user), item=list(item)), [float(r>=4) if target=='label' else float(r) for r in y]
+
+
+def state(m):
+    return {**{k: v.tobytes() for k,v in m._arrays().items()}, 'users': repr(m.users_.ids), 'items': repr(m.items_.ids),
+            'seen': [o.tobytes() for o in m.seen_], 'more': repr(m._state())}
+
+
+@every
+@few
+@given(rows=events, cuts=st.lists(st.integers(0, 40), max_size=4))
+def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts):
+    whole,cut,single = (clone(LEARNERS[name]) for _ in range(3))
+    X,y = table(rows, whole.target)
+    fused = whole.predict_learn(X, y)
+    edges = sorted({0, *(min(c, len(rows)) for c in cuts), len(rows)})
+    for a,b in zip(edges, edges[1:]): cut.partial_fit(*table(rows[a:b], cut.target))
+    loop = [(single.predict_one(u, i), single.learn_one(u, i, t))[0] for (u,i,_),t in zip(rows, y)]
+    np.testing.assert_array_equal(loop, fused, strict=True)
+    assert state(whole)==state(cut)==state(single)
+    np.testing.assert_array_equal(whole.predict(X), [single.predict_one(u, i) for u,i,_ in rows])
+
+
+@every
+@few
+@given(rows=events, at=st.integers(0, 40))
+def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_factory):
+    at = min(at, len(rows))
+    m,whole = clone(LEARNERS[name]),clone(LEARNERS[name])
+    expected = whole.predict_learn(*table(rows, m.target))[at:]
+    if at: m.partial_fit(*table(rows[:at], m.target))
+    folder = tmp_path_factory.mktemp('m')
+    m.save_pretrained(folder)
+    back = type(m).from_pretrained(folder)
+    assert state(back)==state(m) and back.get_params()==m.get_params()
+    if at<len(rows): np.testing.assert_array_equal(back.predict_learn(*table(rows[at:], m.target)), expected, strict=True)
+    assert state(back)==state(whole)
+
+
+@every
+def test_resumed_in_a_new_process(name, tmp_path):
+    m,whole = clone(LEARNERS[name]),clone(LEARNERS[name])
+    stream = drift_stream(3_000, n_users=60, n_items=50, seed=1)
+    expected = whole.predict_learn(stream)[1_500:]
+    m.partial_fit(stream.take(1_500)).save_pretrained(tmp_path/'m')
+    python('-c', f"""
+import numpy as np
+from recinc_nb import {type(m).__name__}, drift_stream
+stream = drift_stream(3_000, n_users=60, n_items=50, seed=1)
+m = {type(m).__name__}.from_pretrained({str(tmp_path/'m')!r})
+np.save({str(tmp_path/'p.npy')!r}, m.predict_learn(stream.events.iloc[1_500:]))
+m.save_pretrained({str(tmp_path/'m')!r})
+""")
+    np.testing.assert_array_equal(np.load(tmp_path/'p.npy'), expected, strict=True)
+    assert state(type(m).from_pretrained(tmp_path/'m'))==state(whole)
+
+
+@every
+def test_strangers_get_the_prior_and_change_nothing(name):
+    stream = drift_stream(500, n_users=20, n_items=15, seed=2)
+    m = clone(LEARNERS[name])
+    nothing = m.predict_one('who', 'what')
+    assert nothing==(.5 if m.target=='label' else 3.)
+    m.partial_fit(stream)
+    before = state(m)
+    mean = stream.events[m.target].mean()
+    prior = m.predict_one('who', 'what')
+    assert prior==pytest.approx(mean, abs=2e-3) # the logistic prior counts one like and one dislike more
+    assert set(m.predict(dict(user=['a', 'b'], item=['c', 'd'])))=={prior}
+    assert m.recommend('who', k=3, exclude_seen=False) and state(m)==before
+
+
+@every
+def test_growing_leaves_the_old_rows_alone(name):
+    m = clone(LEARNERS[name])
+    m.partial_fit(drift_stream(300, n_users=20, n_items=15, seed=3))
+    old = m._arrays()
+    old = {k: v.copy() for k,v in old.items() if k!='mean' and v.ndim and len(v) in (len(m.users_), len(m.items_))}
+    for n in range(200): m.learn_one(('new', n), ('new', n), 1.) # strangers only: no old row has a reason to move
+    for k,v in m._arrays().items():
+        if k in old: np.testing.assert_array_equal(v[:len(old[k])], old[k], strict=True)
+
+
+@given(st.lists(ids, max_size=60))
+@few
+def test_id_map_keeps_types_apart(many):
+    m = IdMap()
+    tag = lambda o: tuple(map(tag, o)) + ('tuple',) if isinstance(o, tuple) else (type(o).__name__, o)
+    array = np.empty(len(many), dtype=object)
+    array[:] = many
+    rows = m.rows(array, add=True)
+    distinct = list(dict.fromkeys(map(tag, many)))
+    assert rows.tolist()==[distinct.index(tag(o)) for o in many] and len(m)==len(distinct)
+    assert m.rows(array).tolist()==rows.tolist()
+
+
+def test_numpy_and_pandas_ids_are_python_ids():
+    m = IdMap([7, 'a'])
+    for column in (np.array([7]), np.array([7], dtype=np.uint8), pd.Series([7], dtype='Int64'), pd.Series([7], dtype=object)):
+        assert m.rows(Stream(dict(user=column, item=['x'], rating=[1.])).events['user'].to_numpy()).tolist()==[0]
+    for column in (pd.Series(['a']), pd.Series(['a'], dtype='category'), np.array(['a'])):
+        assert m.rows(np.asarray(column)).tolist()==[1]
+    assert m.rows(np.array([7.])).tolist()==[-1]
+
+
+@every
+def test_all_kinds_of_tables_are_the_same(name):
+    from datasets import Dataset
+    stream = drift_stream(200, n_users=20, n_items=15, seed=4)
+    e = stream.events
+    columns = {o: e[o].tolist() for o in ('user', 'item', 'rating', 'label')}
+    tables = [stream, e, e.iloc[::1], columns, {o: e[o].to_numpy() for o in columns}, Dataset.from_dict(columns), Dataset.from_dict(columns)[:], next(Dataset.from_dict(columns).iter(200))]
+    states = [state(clone(LEARNERS[name]).partial_fit(o)) for o in tables]
+    assert all(o==states[0] for o in states)
+
+
+BAD = {
+    'nan': (dict(user=[1, 2], item=[1, 2]), [1., math.nan], ValueError, 'nan in row 1'),
+    'inf': (dict(user=[1, 2], item=[1, 2]), [math.inf, 1.], ValueError, 'inf in row 0'),
+    'missing y': (dict(user=[1], item=[2]), [None], ValueError, 'in row 0|not a number'),
+    'text': (dict(user=[1], item=[2]), ['four'], ValueError, 'not a number'),
+    'missing user': (dict(user=[1, None], item=[1, 2]), [1., 1.], ValueError, 'user is missing in row 1'),
+    'nan item': (dict(user=[1., 2.], item=[1., math.nan]), [1., 1.], ValueError, 'item is missing in row 1'),
+    'pandas missing': (pd.DataFrame(dict(user=pd.array([1, None], dtype='Int64'), item=[1, 2])), [1., 1.], ValueError, 'user is missing in row 1'),
+    'no column': (dict(user=[1]), [1.], KeyError, 'no column item'),
+    'no target': (dict(user=[1], item=[2]), None, KeyError, 'no column (rating|label)'),
+    'lengths': (dict(user=[1, 2], item=[1]), [1., 1.], ValueError, 'differ in length'),
+    'y too short': (dict(user=[1, 2], item=[1, 2]), [1.], ValueError, 'differ in length'),
+    'matrix y': (dict(user=[1, 2], item=[1, 2]), np.ones((2, 1)), ValueError, 'shape'),
+    'unhashable': (dict(user=[1, [2]], item=[1, 2]), [1., 1.], TypeError, 'unhashable'),
+    'unhashable item': (dict(user=['new', 'newer'], item=[1, [2]]), [1., 1.], TypeError, 'unhashable'),
+    'list': ([(1, 2, 3.)], None, TypeError, 'got list'), 'None': (None, None, TypeError, 'got NoneType'), 'number': (3, None, TypeError, 'got int'),
+}
+
+@every
+@pytest.mark.parametrize('bad', BAD)
+def test_bad_input_is_met_at_the_door(name, bad):
+    m = clone(LEARNERS[name]).partial_fit(drift_stream(100, n_users=9, n_items=9, seed=5))
+    before = state(m)
+    X,y,error,words = BAD[bad]
+    for method in (m.partial_fit, m.predict_learn):
+        with pytest.raises(error, match=words) as e: method(X, y)
+        assert type(m).__name__ in str(e.value) or 'IdMap' in str(e.value)
+    assert state(m)==before
+
+
+@every
+def test_one_event_is_checked_like_many(name):
+    m = clone(LEARNERS[name]).partial_fit(drift_stream(100, n_users=9, n_items=9, seed=5))
+    before = state(m)
+    for user,item,y,error in ((1, 2, math.nan, ValueError), (1, 2, math.inf, ValueError), (None, 2, 1., ValueError), ('new', math.nan, 1., ValueError),
+                              ('new', None, 1., ValueError), ('new', [1], 1., TypeError), (1, 2, 'x', ValueError), (1, 2, None, TypeError)):
+        with pytest.raises(error): m.learn_one(user, item, y)
+    if m.target=='label':
+        with pytest.raises(ValueError, match='labels run from'): m.learn_one(1, 2, 4.)
+        with pytest.raises(ValueError, match='labels run from'): m.partial_fit(dict(user=[1], item=[2]), [4.])
+    for k in (0, -1):
+        with pytest.raises(ValueError, match='use at least 1'): m.recommend(1, k=k)
+    assert state(m)==before
+
+
+@every
+def test_empty_batches_and_large_k(name):
+    m = clone(LEARNERS[name])
+    none = dict(user=[], item=[])
+    assert m.partial_fit(none, []) is m and len(m.predict(none))==0 and len(m.predict_learn(none, []))==0 and m.recommend('x')==[]
+    stream = drift_stream(100, n_users=9, n_items=9, seed=6)
+    m.partial_fit(stream)
+    before = state(m)
+    m.partial_fit(stream.take(0))
+    assert state(m)==before
+    had = set(stream.events.loc[stream.events['user']==0, 'item'])
+    assert len(m.recommend(0, k=10**6))==len(m.items_)-len(had) and len(m.recommend(0, k=10**6, exclude_seen=False))==len(m.items_)
+    best = m.recommend(0, k=3, exclude_seen=False)
+    assert [s for _,s in best]==sorted((s for _,s in best), reverse=True)
+    assert [i for i,_ in best]==m.rank(0, m.items_.ids)[:3] and all(s==m.predict_one(0, i) for i,s in best)
+    assert {i for i,_ in m.recommend(0, candidates=['never', 3], exclude_seen=False)}=={'never', 3}
+
+
+def test_settings_outside_their_range():
+    for params,words in ((dict(n_factors=-1), 'n_factors is -1'), (dict(lr=0.), 'lr is 0'), (dict(l2=-.1), 'l2 is'), (dict(loss='hinge'), "loss is 'hinge'"),
+                         (dict(decay_user=0.), 'decay_user'), (dict(shrink_item=0.), 'shrink_item')):
+        with pytest.raises(ValueError, match=words): IncrementalMF(**params).partial_fit(dict(user=[1], item=[1]), [3.])
+    for params in (dict(target='stars'), dict(shrink_user=-1.), dict(decay_item=1.5)):
+        with pytest.raises(ValueError, match='BiasBaseline'): BiasBaseline(**params).predict_one(1, 1)
+
+
+def test_an_overflow_is_said_aloud():
+    with pytest.raises(FloatingPointError, match='lower the step size'):
+        IncrementalMF().partial_fit(dict(user=[1]*50, item=[1]*50), [1e38, -1e38]*25)
+
+
+def test_checkpoints_of_others_and_ids_that_cannot_be_written(tmp_path):
+    m = IncrementalMF().partial_fit(dict(user=[1.5], item=[2]), [3.])
+    with pytest.raises(TypeError, match=r'cannot write the id 1.5 \(float\)'): m.save_pretrained(tmp_path/'a')
+    IncrementalMF(seed=np.int64(3)).partial_fit(dict(user=[1], item=[2]), [3.]).save_pretrained(tmp_path/'b')
+    assert IncrementalMF.from_pretrained(tmp_path/'b', seed=3).seed==3
+    with pytest.raises(ValueError, match="belongs to 'IncrementalMF'"): BiasBaseline.from_pretrained(tmp_path/'b')
+    with pytest.raises(ValueError, match='you asked for 9'): IncrementalMF.from_pretrained(tmp_path/'b', seed=9)
+    with pytest.raises(ValueError, match='colour is None'): IncrementalMF.from_pretrained(tmp_path/'b', colour='red')
+    with pytest.raises(FileExistsError, match='holds IncrementalMF'): RunningMean().save_pretrained(tmp_path/'b')
+    assert json.loads((tmp_path/'b'/'config.json').read_text())['class']=='IncrementalMF'
+
+
+def test_predict_proba_only_where_labels_are_learned():
+    assert not hasattr(IncrementalMF(), 'predict_proba') and not hasattr(BiasBaseline(), 'predict_proba')
+    m = IncrementalMF(loss='logistic').partial_fit(drift_stream(200, seed=1))
+    p = m.predict_proba(dict(user=[1, 'new'], item=[2, 3]))
+    assert p.shape==(2, 2) and np.allclose(p.sum(1), 1) and (p>0).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=10))
+def test_grow_rows(sizes):
+    t = np.arange(6, dtype=np.float32).reshape(3, 2)
+    first = t.copy()
+    for n in sizes:
+        t = grow_rows(t, n)
+        assert len(t)>=n and (t[:3]==first).all() and not t[3:].any()
