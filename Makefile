@@ -2,12 +2,12 @@
 PYTHON ?= python3
 V := .venv/bin/
 
-.PHONY: demo test lab docs outputs check tune floors
+.PHONY: demo test lab docs outputs check tune bench record floors
 
 demo: .venv/.ready      ## the main job: real events through both learners
 	$(V)recinc demo
 test: .venv/.ready      ## everything that must hold
-	$(V)python -m pytest
+	$(V)python -m pytest -n auto
 lab: .venv/.ready       ## JupyterLab on the index
 	$(V)jupyter lab nbs/index.ipynb
 docs: .venv/.ready      ## the site, into _docs
@@ -22,8 +22,13 @@ check: .venv/.ready     ## the daily loop: export, clean, lint, and the notebook
 	$(V)python tools/run_nbs.py --changed --check
 tune: .venv/.ready      ## find the learners' default settings on the first 30 % of MovieLens
 	$(V)python tools/tune.py
-floors: .venv/.ready    ## the tests against the lowest versions that are promised
-	$(V)python tools/floors.py
+bench: .venv/.ready     ## events per second of the compiled sweep, beside plain C
+	$(V)python tools/bench.py
+record: .venv/.ready    ## the main job, its tables kept for the book
+	$(V)recinc demo
+	cp out/demo.json recinc_nb/results/demo.json
+floors: .venv/.ready    ## the tests against the lowest versions that are promised; FLOORS='--keep torch' spares a download of gigabytes
+	$(V)python tools/floors.py $(FLOORS)
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"recinc_nb needs Python 3.11 or newer, this is {sys.version.split()[0]}; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from .baselines import IdLearner, grow_rows
 
-# %% ../nbs/31_mf_online.ipynb #4336d006
+# %% ../nbs/31_mf_online.ipynb #5f128145
 @njit(fastmath={'reassoc', 'nsz', 'contract'}, error_model='numpy', cache=True)
 def mf_sweep( # lint: long
     users,         # Rows of users; shape (n,), int64; -1 for one never met
@@ -47,12 +47,12 @@ def mf_sweep( # lint: long
         if u<n_u: s += user_bias[u]
         if i<n_i: s += item_bias[i]
         dot = c = np.float32(0)
-        if met or learn:
+        if learn or met:
             p,q = user_factors[u],item_factors[i]
             for f in range(k):
                 dot += p[f]*q[f]
                 c += p[f]*p[f] + q[f]*q[f]
-        if met: s += dot
+            if met: s += dot
         if logistic: s = one/(one + np.exp(-s))
         pred[n] = s
         if learn:

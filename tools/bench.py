@@ -1,0 +1,73 @@
+"""Time the compiled sweep of IncrementalMF beside plain C, in one run, and record events per second.
+
+    python tools/bench.py
+
+Arrays of row numbers, 32 factors, 50,000 users and 20,000 items, one thread, strictly one event after the other. The C loop is
+plain SGD with constant steps; ours also normalizes its steps and forgets. Rounds alternate, the median of the ratios is what to
+read: single times move with whatever else the machine does. Writes recinc_nb/results/sweep_speed.json.
+"""
+import ctypes, json, shutil, subprocess, sys, tempfile, time
+from pathlib import Path
+import numpy as np
+
+root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root))
+from recinc_nb.core import machine, progress
+from recinc_nb.mf_online import mf_sweep
+
+C = """
+void sweep(const long *us, const long *is, const float *y, float *pred, float *U, float *V, float *bu, float *bi,
+           float mu, float lr, float l2, long n) {
+  for (long t = 0; t < n; t++) {
+    float *p = U + us[t]*32, *q = V + is[t]*32, dot = 0;
+    for (int f = 0; f < 32; f++) dot += p[f]*q[f];
+    float s = mu + bu[us[t]] + bi[is[t]] + dot, e = y[t] - s;
+    pred[t] = s; bu[us[t]] += lr*(e - l2*bu[us[t]]); bi[is[t]] += lr*(e - l2*bi[is[t]]);
+    for (int f = 0; f < 32; f++) { float a = p[f], b = q[f]; p[f] += lr*(e*b - l2*a); q[f] += lr*(e*a - l2*b); }
+  }
+}
+"""
+N_USERS, N_ITEMS, K, N, ROUNDS = 50_000, 20_000, 32, 2_000_000, 11
+rng = np.random.default_rng(0)
+users,items,y = rng.integers(0, N_USERS, N), rng.integers(0, N_ITEMS, N), rng.integers(1, 6, N).astype(float)
+
+
+def tables():
+    "Fresh tables: factors, bias and weight of users, then of items."
+    r = np.random.default_rng(1)
+    return [o for n in (N_USERS, N_ITEMS) for o in (r.normal(0, .05, (n, K)).astype('f4'), np.zeros(n, 'f4'), np.zeros(n, 'f4'))]
+
+
+def ours():
+    t,pred,f = tables(),np.empty(N),np.float32
+    start = time.perf_counter()
+    mf_sweep(users, items, y, pred, *t, np.zeros(2), N_USERS, N_ITEMS, f(.2), f(.02), f(8), f(3), f(.9), f(.99), False, True)
+    return time.perf_counter() - start
+
+
+def plain_c(lib):
+    (U,bu,_,V,bi,_),pred,y4 = tables(),np.empty(N, 'f4'),y.astype('f4')
+    at = lambda a: a.ctypes.data_as(ctypes.c_void_p)
+    start = time.perf_counter()
+    lib.sweep(at(users), at(items), at(y4), at(pred), at(U), at(V), at(bu), at(bi), *map(ctypes.c_float, (3.5, .01, .02)), ctypes.c_long(N))
+    return time.perf_counter() - start
+
+
+if __name__=='__main__':
+    with tempfile.TemporaryDirectory() as d:
+        lib = None
+        if shutil.which('gcc'):
+            (Path(d)/'sweep.c').write_text(C)
+            subprocess.run(['gcc', '-O3', '-march=native', '-ffast-math', '-shared', '-fPIC', 'sweep.c', '-o', 'sweep.so'], cwd=d, check=True)
+            lib = ctypes.CDLL(f'{d}/sweep.so')
+        else: print('no gcc here: the C loop is left out')
+        ours(), lib and plain_c(lib) # compile, touch
+        times = np.array([(ours(), plain_c(lib) if lib else np.nan) for _ in progress(range(ROUNDS), 'rounds', 'round')])
+    rate = N/times/1e6
+    out = dict(command='python tools/bench.py', machine=machine(), n_factors=K, n_users=N_USERS, n_items=N_ITEMS, events=N, rounds=ROUNDS,
+               million_events_per_second=dict(ours=[round(float(x), 1) for x in np.percentile(rate[:,0], (0, 50, 100))]))
+    if lib:
+        out['million_events_per_second']['plain C'] = [round(float(x), 1) for x in np.percentile(rate[:,1], (0, 50, 100))]
+        out['median ratio to plain C'] = round(float(np.median(times[:,1]/times[:,0])), 3)
+    (root/'recinc_nb'/'results'/'sweep_speed.json').write_text(json.dumps(out, indent=1) + '\n')
+    print(json.dumps({o: out[o] for o in out if o not in ('machine', 'command')}, indent=1))
