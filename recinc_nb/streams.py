@@ -301,17 +301,16 @@ def item_text(
     year = f' ({year})' if year is not None and not pd.isna(year) else ''
     return f'{title}{year}' + (f': {genres}' if genres else '')
 
-# %% ../nbs/10_streams.ipynb #15c3a1be
+# %% ../nbs/10_streams.ipynb #468b7180
 class TextHistory:
     "What each user did last, in words: the text of an event, made of strictly earlier events only."
     def __init__(self,
         items:pd.DataFrame, # By item id: title, and year and genres where known
-        history:int=5,      # Likes and dislikes that are remembered per user, newest last; each at most this many
+        history:int=10,     # Likes and dislikes that are remembered per user, newest last; each at most this many
     ):
         if history<0: raise ValueError(f"TextHistory: history is {history}; use 0 or more")
         if items is None or 'title' not in items: raise KeyError("TextHistory: the items have no column title; give a table of titles by item id")
         rest = {o: items[o] if o in items else [None if o=='year' else '']*len(items) for o in ('year', 'genres')}
-        self.titles = dict(zip(items.index.tolist(), items['title']))
         self.texts = {i: item_text(*o) for i,*o in zip(items.index.tolist(), items['title'], rest['year'], rest['genres'])}
         self.history = history
         self.past = defaultdict(lambda: (deque(maxlen=history), deque(maxlen=history))) # user -> dislikes, likes
@@ -322,7 +321,7 @@ class TextHistory:
     )->tuple[str,str]: # `text`, the user's past, and `text_pair`, the item
         "The two texts of an event that is about to happen: the user's past, and the item."
         bad,good = self.past.get(user, ((), ()))
-        past = [f"{word} {'; '.join(self.titles.get(i, str(i)) for i in o)}." for word,o in (('Liked', good), ('Disliked', bad)) if o]
+        past = [f"{word} {'; '.join(self.texts.get(i, str(i)) for i in o)}." for word,o in (('Liked', good), ('Disliked', bad)) if o]
         return ' '.join(past) or 'New user.', self.texts.get(item, str(item))
 
     def add(self,
@@ -333,10 +332,10 @@ class TextHistory:
         "Remember an event that has happened."
         self.past[user][int(label>.5)].append(item)
 
-# %% ../nbs/10_streams.ipynb #6d858431
+# %% ../nbs/10_streams.ipynb #522e800c
 @patch
 def with_text(self:Stream,
-    history:int=5, # Likes and dislikes in the text, each at most this many
+    history:int=10, # Likes and dislikes in the text, each at most this many
 )->Stream:         # The same events with columns text and text_pair
     "Add the words of each event: `text`, the user's past, and `text_pair`, the item. Only strictly earlier events are used."
     past = TextHistory(self.items, history)
