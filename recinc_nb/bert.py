@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ce_loss', 'ce_loss_grad', 'statements', 'RecommendationDataset', 'ClickCollator', 'ClickModel', 'ClickBert']
 
-# %% ../nbs/42_bert.ipynb #e7d44c84
+# %% ../nbs/42_bert.ipynb #41ce4ba3
 import re
 from collections.abc import Iterable, Mapping
 import numpy as np, pandas as pd
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from sklearn.base import BaseEstimator
-from .core import Device, pick_device, progress
+from .core import pick_device
 from .streams import Stream
 from .text import load_bert, find_checkpoint, mean_pool
 
@@ -129,7 +129,7 @@ class ClickModel(torch.nn.Module): # lint: long
 
     def forward(self, input_ids, attention_mask, **rows): return self.score(self.embed(input_ids, attention_mask), **rows)
 
-# %% ../nbs/42_bert.ipynb #1c91afd2
+# %% ../nbs/42_bert.ipynb #aaf59f44
 class ClickBert(BaseEstimator): # lint: long
     """BERT as a click model that learns from a stream: one call of `partial_fit` is one step on its rows, and nothing is ever reset.
     `model_` and `tokenizer_` are built at the first call; `model` and `tokenizer` build them when asked."""
@@ -137,11 +137,11 @@ class ClickBert(BaseEstimator): # lint: long
 
     def __init__(self,
         checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
-        lr:float=5e-5,            # Step size of the encoder (AdamW); constant
+        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 5e-5, or 1e-3 if it was never trained
         head_lr:float=.03,        # Step size of the head per event (SGD); constant
         weight_decay:float=.01,   # Decoupled decay of the encoder's matrices
         similarity:float=5.,      # What one unit of likeness is worth at the start, in nats
-        batch_size:int=32,        # Statements per forward pass in `predict`; does not change what is learned
+        batch_size:int=16,        # Statements per forward pass in `predict`; does not change what is learned
         max_length:int=128,       # Tokens per statement
         device='auto',            # 'auto', 'cuda', 'mps' or 'cpu'
         seed:int=0,               # For weights that no file holds
@@ -159,13 +159,14 @@ class ClickBert(BaseEstimator): # lint: long
 
     def _build(self, bert, device):
         self.device_ = device
-        self.model_ = ClickModel(bert, self.similarity).to(str(device)).eval()
+        real = self.checkpoint_.real
+        self.model_ = ClickModel(bert, self.similarity if real else 0.).to(str(device)).eval()
         self.collate_ = ClickCollator(self.tokenizer_, self.max_length)
         self._freeze()
         named = [(n, p) for n,p in self.model_.bert.named_parameters() if p.requires_grad]
         decay = {True: [p for n,p in named if p.ndim>1], False: [p for n,p in named if p.ndim<=1]}
         groups = [dict(params=ps, weight_decay=self.weight_decay*d) for d,ps in decay.items() if ps]
-        self.optimizer_ = torch.optim.AdamW(groups, lr=self.lr) if groups else None
+        self.optimizer_ = torch.optim.AdamW(groups, lr=self.lr if self.lr is not None else 5e-5 if real else 1e-3) if groups else None
         self.head_optimizer_ = torch.optim.SGD(self.model_.classifier.parameters(), lr=self.head_lr)
         self.scaler_ = torch.amp.GradScaler(device.kind.split(':')[0], enabled=device.precision=='fp16')
         self.n_steps_ = 0
@@ -175,6 +176,7 @@ class ClickBert(BaseEstimator): # lint: long
     def _check_settings(self):
         for name,low in dict(lr=0, head_lr=0, weight_decay=0).items():
             x = getattr(self, name)
+            if x is None and name=='lr': continue
             if not (np.isfinite(x) and x>=low): raise ValueError(f"{self._who('__init__')}: {name} is {x}; use a finite number of at least 0")
         for name,low in dict(batch_size=1, max_length=3).items():
             if getattr(self, name)<low: raise ValueError(f"{self._who('__init__')}: {name} is {getattr(self, name)}; use at least {low}")

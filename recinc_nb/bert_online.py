@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['freeze_below', 'IncrementalBert']
 
-# %% ../nbs/43_bert_online.ipynb #876c1675
+# %% ../nbs/43_bert_online.ipynb #47a9508d
 import json
 from array import array
 from collections import deque
@@ -16,14 +16,16 @@ from .baselines import IdMap, _id_back, _id_json, _key
 from .bert import ClickBert, _labels, _table, _texts
 from .core import load_state, pick_device, save_state
 from .streams import Stream, TextHistory, event_columns
-from .text import Checkpoint, pack_bert, unpack_bert
+from .text import Checkpoint, load_bert, pack_bert, unpack_bert
 
-# %% ../nbs/43_bert_online.ipynb #5814d4a5
+# %% ../nbs/43_bert_online.ipynb #34b521d2
 def freeze_below(
     bert,           # An encoder with `embeddings` and `encoder.layer`
     update:str,     # 'all', 'top-n' with n from 1 to the number of layers, or 'head'
 )->None:            # Nothing; `requires_grad` is set
-    "Let only the top of an encoder move. Raises `ValueError` for an unknown policy or more layers than there are."
+    """Let only the top of an encoder move.
+
+    Raises `ValueError` for an unknown policy or more layers than there are."""
     layers = bert.encoder.layer
     kind,_,n = update.partition('-') if isinstance(update, str) else ('', '', '')
     known = update in ('all', 'head') or (kind=='top' and n.isdecimal() and 1<=int(n)<=len(layers))
@@ -32,7 +34,7 @@ def freeze_below(
     for layer in layers[len(layers)-int(n or 0):]:
         for p in layer.parameters(): p.requires_grad_(True)
 
-# %% ../nbs/43_bert_online.ipynb #0bd58807
+# %% ../nbs/43_bert_online.ipynb #f7744d83
 class IncrementalBert(ClickBert): # lint: long
     """BERT that follows a stream: `ClickBert`, a choice of what moves, and the texts made from the events themselves.
 
@@ -40,12 +42,12 @@ class IncrementalBert(ClickBert): # lint: long
     def __init__(self,
         checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
         update:str='top-2',       # What moves: 'all', 'top-n' or 'head'
-        lr:float=5e-5,            # Step size of the encoder (AdamW); constant
+        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 5e-5, or 1e-3 if it was never trained
         head_lr:float=.03,        # Step size of the head per event (SGD); constant
         weight_decay:float=.01,   # Decoupled decay of the encoder's matrices
         similarity:float=5.,      # What one unit of likeness is worth at the start, in nats
         history:int=10,           # Likes and dislikes in a user's text, each at most this many
-        batch_size:int=32,        # Statements per forward pass in `predict`; does not change what is learned
+        batch_size:int=16,        # Statements per forward pass in `predict`; does not change what is learned
         max_length:int=128,       # Tokens per statement
         device='auto',            # 'auto', 'cuda', 'mps' or 'cpu'
         seed:int=0,               # For weights that no file holds

@@ -1,0 +1,50 @@
+"""The main job, as a user starts it, on 2,000 events of each stream."""
+import json, os, shutil, subprocess, sys, sysconfig
+from pathlib import Path
+import pytest
+from recinc_nb import demo as demo_module # the module: importing it loads no torch
+
+RECINC = Path(sysconfig.get_paths()['scripts'])/'recinc'
+NAMES = {'movielens': 'MovieLens-100K', 'drift': 'drift stream (sudden)'}
+
+
+def recinc(*args, cwd, **env):
+    command = [RECINC] if RECINC.exists() else [sys.executable, '-c', 'from recinc_nb.demo import main; raise SystemExit(main())']
+    return subprocess.run([*map(str, command), *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=900,
+                          env={**os.environ, 'PYTHONPATH': str(Path(demo_module.__file__).parent.parent), **env})
+
+
+@pytest.mark.parametrize('data', NAMES)
+def test_demo_on_2000_events(data, tmp_path):
+    out = recinc('demo', '--data', data, '--events', 2000, '--seed', 1, '--out', 'here', cwd=tmp_path)
+    assert out.returncode==0, out.stderr[-3000:]
+    said,record = out.stdout, json.loads((tmp_path/'here'/'demo.json').read_text())
+    for words in ('all 2,000 events', 'the first 2,000 events', 'before', 'after', str(tmp_path/'here')): assert words in said
+    titles = [line for line in said.splitlines() if 'events: ' in line or 'ten items' in line]
+    assert len(titles)>=3 and all(NAMES[data] in o for o in titles)
+    assert (record['stream'], record['events'], record['bert_events'], record['seed'])==(NAMES[data], 2000, 2000, 1)
+    ids,clicks = record['ids'],record['clicks']
+    assert len(ids)==4 and all({'RMSE', 'MAE', 'AUC', 'AUC per user', 'events/s'}==set(o) for o in ids.values())
+    likes = {name: o['log-loss'] for name,o in clicks.items()}
+    bert = next(o for o in clicks if 'Bert' in o)
+    assert 'MiniLM' in bert and likes['running mean']=='–' and 0 < float(likes[bert]) < .7
+    assert float(ids['running mean']['RMSE']) > float(ids['biases']['RMSE'])
+    assert float(clicks[bert]['AUC']) > .55 # a coin is .5; a frozen one that never learned stays there
+    assert (tmp_path/'here'/'demo.png').read_bytes()[:8]==b'\x89PNG\r\n\x1a\n'
+    assert ' *' in said # something new is recommended after five more events
+
+
+def test_the_drift_stream_steps_in_when_movielens_cannot_be_had(tmp_path, monkeypatch, capsys):
+    def gone(*a): raise FileNotFoundError('movielens_100k: MovieLens-100K cannot be had here')
+    monkeypatch.setattr(demo_module, 'movielens_100k', gone)
+    demo_module.demo(events=300, out=tmp_path, checkpoint='tiny')
+    said = capsys.readouterr().out
+    assert 'The embedded drift stream steps in' in said and 'MovieLens-100K, ' not in said
+    assert said.count('drift stream (sudden), ')>=3 and 'tiny BERT, untrained' in said
+
+
+@pytest.mark.parametrize('args, words', [(['--events', '3'], 'use at least 10'), (['--device', 'abacus'], "device is 'abacus'"),
+                                         (['--data', 'netflix'], 'invalid choice'), (['--events', 'many'], 'invalid int'), (['--seed', '-1'], 'seed is -1')])
+def test_bad_arguments_end_in_a_line_not_a_traceback(args, words, tmp_path):
+    out = recinc('demo', *args, cwd=tmp_path)
+    assert out.returncode==2 and words in out.stderr and 'Traceback' not in out.stderr and not list(tmp_path.iterdir())
