@@ -101,7 +101,7 @@ class ClickCollator:
         said,out = self.rows(examples)
         return {**self.pad(said), **out}
 
-# %% ../nbs/42_bert.ipynb #6b96df31
+# %% ../nbs/42_bert.ipynb #66ae192c
 class ClickModel(torch.nn.Module): # lint: long
     "An encoder, and a linear head on the item and its likeness to a user's past: equation (5)."
     def __init__(self,
@@ -115,21 +115,38 @@ class ClickModel(torch.nn.Module): # lint: long
             for p in self.classifier.parameters(): p.zero_()
             self.classifier.weight[:,:2] = similarity/2*torch.tensor([[-1., 1.], [1., -1.]])
 
-    def embed(self, input_ids, attention_mask):
+    def embed(self,
+        input_ids,      # Token numbers; shape (n_statements, T)
+        attention_mask, # 1 for a token, 0 for a pad; same shape
+    ):
         "Statements to vectors of length 1; shape (n_statements, d)."
         hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return F.normalize(mean_pool(hidden, attention_mask).float(), dim=1)
 
-    def score(self, x, item, liked, liked_at, disliked, disliked_at, labels=None):
+    def score(self,
+        x,           # Vectors of statements; shape (n_statements, d)
+        item,        # Which statement is the item; shape (B,)
+        liked,       # Statements that speak for, one event after the other
+        liked_at,    # Where each event's list begins; shape (B,)
+        disliked,    # Statements that speak against, likewise
+        disliked_at, # Where each event's list begins; shape (B,)
+        labels=None, # Not read; a collator's batch has them
+    ):
         "Logits of dislike and like from the vectors of the statements; shape (B, 2)."
         past = [F.normalize(F.embedding_bag(o, x, at, mode='mean'), dim=1) for o,at in ((liked, liked_at), (disliked, disliked_at))]
         x = x[item]
         like = [(o*x).sum(1, keepdim=True) for o in past]
         return self.classifier(torch.cat([*like, x], 1))
 
-    def forward(self, input_ids, attention_mask, **rows): return self.score(self.embed(input_ids, attention_mask), **rows)
+    def forward(self,
+        input_ids,      # Token numbers; shape (n_statements, T)
+        attention_mask, # 1 for a token, 0 for a pad; same shape
+        **rows,         # The rest of a collator's batch
+    ):
+        "Logits of dislike and like for a collator's batch; shape (B, 2)."
+        return self.score(self.embed(input_ids, attention_mask), **rows)
 
-# %% ../nbs/42_bert.ipynb #aaf59f44
+# %% ../nbs/42_bert.ipynb #6eec8a24
 class ClickBert(BaseEstimator): # lint: long
     """BERT as a click model that learns from a stream: one call of `partial_fit` is one step on its rows, and nothing is ever reset.
     `model_` and `tokenizer_` are built at the first call; `model` and `tokenizer` build them when asked."""
@@ -184,40 +201,47 @@ class ClickBert(BaseEstimator): # lint: long
     def _who(self, method): return type(self).__name__ if method=='__init__' else f'{type(self).__name__}.{method}'
 
     @property
-    def model(self): # The torch module: `bert` and `classifier`
+    def model(self):
+        "The torch module, with `bert` and `classifier`; built when it is not there yet."
         self._ready()
         return self.model_
 
     @property
-    def checkpoint_name(self)->str: # What tables and figures call the encoder
-        return getattr(self, 'checkpoint_', None) and self.checkpoint_.name or find_checkpoint(self.checkpoint).name
+    def checkpoint_name(self)->str:
+        "What tables and figures call the encoder."
+        return (getattr(self, 'checkpoint_', None) or find_checkpoint(self.checkpoint)).name
 
     @property
-    def tokenizer(self): # The tokenizer of transformers
+    def tokenizer(self):
+        "The tokenizer of transformers."
         self._ready()
         return self.tokenizer_
 
-# %% ../nbs/42_bert.ipynb #b371c2f2
+# %% ../nbs/42_bert.ipynb #d3f62b20
 def _table(X, who):
     "Columns of anything that looks like a table; None for a list."
     if isinstance(X, Stream): return X.events
     if isinstance(X, (pd.DataFrame, Mapping)): return X
     if hasattr(X, 'column_names'): return {o: X[o] for o in X.column_names}
     if isinstance(X, (list, tuple, np.ndarray, pd.Series)): return None
-    raise TypeError(f"{who}: got {type(X).__name__}; pass a Stream or table with text (and text_pair), a list of str, or a list of (str, str)")
+    raise TypeError(f"{who}: got {type(X).__name__}; "
+                    "pass a Stream or table with text (and text_pair), a list of str, or a list of (str, str)")
 
 def _texts(X, who):
     "Two lists of strings from a table or a list, checked."
     table = _table(X, who)
     if table is not None:
-        if 'text' not in table: raise KeyError(f"{who}: no column text; got {', '.join(map(str, table))}; call stream.with_text(), or use IncrementalBert")
+        if 'text' not in table: raise KeyError(
+            f"{who}: no column text; got {', '.join(map(str, table))}; call stream.with_text(), or use IncrementalBert")
         cols = [list(table[o]) for o in ('text', 'text_pair') if o in table]
-        if len(cols)==2 and len(cols[0])!=len(cols[1]): raise ValueError(f"{who}: text has {len(cols[0])} rows but text_pair {len(cols[1])}; give one of each per event")
+        if len(cols)==2 and len(cols[0])!=len(cols[1]): raise ValueError(
+            f"{who}: text has {len(cols[0])} rows but text_pair {len(cols[1])}; give one of each per event")
     else:
         rows = list(X)
         pairs = bool(rows) and not isinstance(rows[0], str)
         for n,o in enumerate(rows):
-            if pairs and not (isinstance(o, (tuple, list)) and len(o)==2): raise TypeError(f"{who}: row {n} is {o!r}; make every row a pair of strings, or every row a string")
+            if pairs and not (isinstance(o, (tuple, list)) and len(o)==2): raise TypeError(
+                f"{who}: row {n} is {o!r}; make every row a pair of strings, or every row a string")
         cols = [list(o) for o in zip(*rows)] if pairs else [rows]
     for name,col in zip(('text', 'text_pair'), cols):
         for n,o in enumerate(col):
@@ -225,7 +249,7 @@ def _texts(X, who):
                 f"{who}: {name} is {o!r} in row {n}; give a string, '' where there is none")
     return (cols[0], cols[1]) if len(cols)==2 else ([''] * len(cols[0]), cols[0])
 
-# %% ../nbs/42_bert.ipynb #46322259
+# %% ../nbs/42_bert.ipynb #5eba116d
 def _labels(X, y, n, target, who):
     "Labels as n float64 in [0, 1], from y or from the table's own column."
     if y is None:
@@ -237,7 +261,8 @@ def _labels(X, y, n, target, who):
     except (TypeError, ValueError): raise ValueError(f"{who}: {target} is not a number in every row; give 0 or 1") from None
     if y.shape!=(n,): raise ValueError(f"{who}: {n} texts but labels of shape {y.shape}; give one label per text")
     bad = ~((y>=0) & (y<=1)) # also true for nan
-    if bad.any(): raise ValueError(f"{who}: {target} is {y[bad.argmax()]:g} in row {int(bad.argmax())}; give 0 or 1 (like or not; stars are no labels), or drop the row")
+    if bad.any(): raise ValueError(
+        f"{who}: {target} is {y[bad.argmax()]:g} in row {int(bad.argmax())}; give 0 or 1 (like or not; stars are no labels), or drop the row")
     return y
 
 # %% ../nbs/42_bert.ipynb #4895d0c0
@@ -276,7 +301,7 @@ def partial_fit(self:ClickBert,
     if len(y): self._step(texts, pairs, y, who)
     return self
 
-# %% ../nbs/42_bert.ipynb #f143633c
+# %% ../nbs/42_bert.ipynb #cf122a20
 @patch
 def _step(self:ClickBert, texts, pairs, y, who): # lint: long
     self._ready(pairs)
@@ -284,7 +309,8 @@ def _step(self:ClickBert, texts, pairs, y, who): # lint: long
     loss = F.cross_entropy(z, rows['labels'])
     optimizers = [o for o in (self.optimizer_, self.head_optimizer_) if o]
     for o in optimizers: o.zero_grad(set_to_none=True)
-    if not torch.isfinite(loss): raise FloatingPointError(f"{who}: the loss is {loss.item()} after {self.n_steps_} steps; lower lr or head_lr and go back to the last save")
+    if not torch.isfinite(loss): raise FloatingPointError(
+        f"{who}: the loss is {loss.item()} after {self.n_steps_} steps; lower lr or head_lr and go back to the last save")
     self.scaler_.scale(loss).backward()
     for o in optimizers: self.scaler_.unscale_(o)
     if self.optimizer_:
@@ -297,14 +323,15 @@ def _step(self:ClickBert, texts, pairs, y, who): # lint: long
     self.scaler_.update()
     self.n_steps_ += 1
 
-# %% ../nbs/42_bert.ipynb #0c52946e
+# %% ../nbs/42_bert.ipynb #9f938645
 @patch
 def _predict_texts(self:ClickBert, texts, pairs, who):
     if not texts: return np.empty(0)
     self._ready(pairs)
     with torch.inference_mode(): z = self._logits(list(RecommendationDataset(texts, pairs)))[0].double()
     p = torch.sigmoid(z[:,1]-z[:,0]).cpu().numpy() # equation (4)
-    if not np.isfinite(p).all(): raise FloatingPointError(f"{who}: a prediction is {p[~np.isfinite(p)][0]}; lower lr or head_lr and go back to the last save")
+    if not np.isfinite(p).all(): raise FloatingPointError(
+        f"{who}: a prediction is {p[~np.isfinite(p)][0]}; lower lr or head_lr and go back to the last save")
     return p
 
 # %% ../nbs/42_bert.ipynb #cbf09820

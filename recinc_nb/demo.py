@@ -41,7 +41,7 @@ def id_table(
     table['events/s'] = [f'{len(r.frame)/r.seconds:,.0f}' for r in reports[:4]]
     return table.rename(columns=dict(rmse='RMSE', mae='MAE', auc='AUC', user_auc='AUC per user'))
 
-# %% ../nbs/46_demo.ipynb #a741d4bf
+# %% ../nbs/46_demo.ipynb #6af716e7
 def run_clicks(
     stream:Stream,       # Events with labels; all of them are run
     seed:int=0,          # Of IncrementalMF and of BERT's new head
@@ -57,7 +57,7 @@ def run_clicks(
     reports = [prequential(m, stream, metrics=metrics, name=name) for name,m in learners.items()]
     bert = IncrementalBert(checkpoint=checkpoint, device=device, seed=seed)
     name = f'IncrementalBert, {bert.checkpoint_name}'
-    return [*reports, prequential(bert, stream.with_text(), metrics=metrics, batch_size=32, name=name)], bert
+    return [*reports, prequential(bert, stream.with_text(), metrics=metrics, batch_size=16, name=name)], bert
 
 # %% ../nbs/46_demo.ipynb #bcb2fb89
 def click_table(

@@ -7,7 +7,7 @@ from helpers import notebooks, python, root
 
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.stem)
 def test_runs_in_nbdev(path):
-    python('-c', 'from nbdev.test import nbdev_test; nbdev_test()', '--path', path, '--n_workers', '0', cwd=root)
+    python('-c', 'import sys; from pathlib import Path; from nbdev.test import test_nb; sys.exit(not test_nb(Path(sys.argv[1]))[0])', path, cwd=root)
 
 
 @pytest.fixture(scope='session')
