@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['freeze_below', 'IncrementalBert']
 
-# %% ../nbs/43_bert_online.ipynb #47a9508d
+# %% ../nbs/43_bert_online.ipynb #8eadfc81
 import json
 from array import array
 from collections import deque
 import numpy as np, pandas as pd
 import torch
 from fastcore.basics import patch
-from .baselines import IdMap, _id_back, _id_json, _key
+from .baselines import IdLearner, IdMap, _id_back, _id_json, _key
 from .bert import ClickBert, _labels, _table, _texts
 from .core import load_state, pick_device, save_state
 from .streams import Stream, TextHistory, event_columns
@@ -34,11 +34,13 @@ def freeze_below(
     for layer in layers[len(layers)-int(n or 0):]:
         for p in layer.parameters(): p.requires_grad_(True)
 
-# %% ../nbs/43_bert_online.ipynb #f7744d83
+# %% ../nbs/43_bert_online.ipynb #ad8ee84e
 class IncrementalBert(ClickBert): # lint: long
     """BERT that follows a stream: `ClickBert`, a choice of what moves, and the texts made from the events themselves.
 
     X may be a `Stream` or table with text and text_pair, or with user and item alone; or a list of str, or of (str, str)."""
+    remember_seen = True
+
     def __init__(self,
         checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
         update:str='top-2',       # What moves: 'all', 'top-n' or 'head'
@@ -148,7 +150,7 @@ def predict(self:IncrementalBert,
     pairs = [h.pair(_key(u), _plain(i)) for u,i in zip(cols['user'], cols['item'])]
     return self._predict_texts([o for o,_ in pairs], [o for _,o in pairs], who)
 
-# %% ../nbs/43_bert_online.ipynb #6133180d
+# %% ../nbs/43_bert_online.ipynb #78463bf3
 @patch
 def learn_one(self:IncrementalBert,
     user,    # An id
@@ -167,43 +169,12 @@ def predict_one(self:IncrementalBert,
     return float(self.predict(dict(user=[user], item=[item]))[0])
 
 @patch
-def rank(self:IncrementalBert,
-    user,  # An id
-    items, # Ids of the items to rank
-)->list:   # The same ids, the best first; ties in the order given
-    "Sort items by score for one user."
-    return [item for item,_ in self._ranked(user, list(items))]
-
-@patch
 def _ranked(self:IncrementalBert, user, items):
     p = self.predict(dict(user=[user]*len(items), item=items))
     return [(items[n], float(p[n])) for n in np.argsort(-p, kind='stable')]
 
-# %% ../nbs/43_bert_online.ipynb #611009ff
-@patch
-def recommend(self:IncrementalBert,
-    user,      # An id; one never met gets what suits everybody
-    k:int=10,  # How many; at least 1; fewer come back if there are fewer
-    exclude_seen:bool=True, # Leave out what the user has had already?
-    candidates=None, # Ids to choose from; None for every item met so far
-)->list:       # (item, P(like)), the best first
-    "The k items with the highest score."
-    if k<1: raise ValueError(f"{self._who('recommend')}: k is {k}; use at least 1")
-    self._ready()
-    items = list(candidates) if candidates is not None else self.items_.ids
-    if exclude_seen:
-        had = set(self.seen(user).tolist())
-        items = [o for o in items if self.items_.row(o) not in had]
-    return self._ranked(user, items)[:k]
-
-@patch
-def seen(self:IncrementalBert,
-    user, # An id
-)->np.ndarray: # Rows of the items in `items_` that the user had, in order of time
-    "What a user had already."
-    self._ready()
-    users,items = (np.frombuffer(o, dtype=np.int32) for o in self.seen_)
-    return items[users==self.users_.row(user)]
+# %% ../nbs/43_bert_online.ipynb #e768856e
+for _name in ('rank', 'recommend', 'seen'): setattr(IncrementalBert, _name, getattr(IdLearner, _name))
 
 # %% ../nbs/43_bert_online.ipynb #9d6508e6
 @patch
