@@ -146,7 +146,10 @@ class ClickModel(torch.nn.Module): # lint: long
         "Logits of dislike and like for a collator's batch; shape (B, 2)."
         return self.score(self.embed(input_ids, attention_mask), **rows)
 
-# %% ../nbs/42_bert.ipynb #6eec8a24
+# %% ../nbs/42_bert.ipynb #a067700a
+_LR = {True: 1e-4, False: 1e-3} # trained on language or not; the first by tools/tune.py
+
+# %% ../nbs/42_bert.ipynb #264de846
 class ClickBert(BaseEstimator): # lint: long
     """BERT as a click model that learns from a stream: one call of `partial_fit` is one step on its rows, and nothing is ever reset.
     `model_` and `tokenizer_` are built at the first call; `model` and `tokenizer` build them when asked."""
@@ -154,7 +157,7 @@ class ClickBert(BaseEstimator): # lint: long
 
     def __init__(self,
         checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
-        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 5e-5, or 1e-3 if it was never trained
+        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 1e-4, or 1e-3 if it was never trained
         head_lr:float=.03,        # Step size of the head per event (SGD); constant
         weight_decay:float=.01,   # Decoupled decay of the encoder's matrices
         similarity:float=5.,      # What one unit of likeness is worth at the start, in nats
@@ -183,7 +186,7 @@ class ClickBert(BaseEstimator): # lint: long
         named = [(n, p) for n,p in self.model_.bert.named_parameters() if p.requires_grad]
         decay = {True: [p for n,p in named if p.ndim>1], False: [p for n,p in named if p.ndim<=1]}
         groups = [dict(params=ps, weight_decay=self.weight_decay*d) for d,ps in decay.items() if ps]
-        self.optimizer_ = torch.optim.AdamW(groups, lr=self.lr if self.lr is not None else 5e-5 if real else 1e-3) if groups else None
+        self.optimizer_ = torch.optim.AdamW(groups, lr=self.lr if self.lr is not None else _LR[real]) if groups else None
         self.head_optimizer_ = torch.optim.SGD(self.model_.classifier.parameters(), lr=self.head_lr)
         self.scaler_ = torch.amp.GradScaler(device.kind.split(':')[0], enabled=device.precision=='fp16')
         self.n_steps_ = 0

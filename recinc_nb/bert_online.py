@@ -34,7 +34,7 @@ def freeze_below(
     for layer in layers[len(layers)-int(n or 0):]:
         for p in layer.parameters(): p.requires_grad_(True)
 
-# %% ../nbs/43_bert_online.ipynb #ad8ee84e
+# %% ../nbs/43_bert_online.ipynb #8ee1a0b6
 class IncrementalBert(ClickBert): # lint: long
     """BERT that follows a stream: `ClickBert`, a choice of what moves, and the texts made from the events themselves.
 
@@ -44,7 +44,7 @@ class IncrementalBert(ClickBert): # lint: long
     def __init__(self,
         checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
         update:str='top-2',       # What moves: 'all', 'top-n' or 'head'
-        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 5e-5, or 1e-3 if it was never trained
+        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 1e-4, or 1e-3 if it was never trained
         head_lr:float=.03,        # Step size of the head per event (SGD); constant
         weight_decay:float=.01,   # Decoupled decay of the encoder's matrices
         similarity:float=5.,      # What one unit of likeness is worth at the start, in nats

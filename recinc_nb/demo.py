@@ -138,7 +138,7 @@ def _parser():
     demo.add_argument('--device', default='auto', help='where BERT runs: auto, cuda, mps or cpu')
     return p
 
-# %% ../nbs/46_demo.ipynb #fe728638
+# %% ../nbs/46_demo.ipynb #7ff1bbd8
 def demo( # lint: long
     data:str='movielens',   # 'movielens' or 'drift'
     events:int|None=None,   # Only the first so many; None for 100,000
@@ -154,7 +154,7 @@ def demo( # lint: long
     whole = _stream(data, seed, events)
     stream = whole.take(events or 100_000)
     n = min(_BERT_EVENTS, len(stream))
-    print(f'{stream}\nBERT runs on {where.kind} ({where.precision}).\n')
+    print(f'{stream}\nBERT runs on {where.kind} ({where.precision}).\n', flush=True)
     ids = run_ids(stream, seed)
     table = id_table(ids)
     print(f'{stream.name}, all {len(stream):,} events: how many stars?\n{table.to_string()}')

@@ -1,7 +1,6 @@
 """Defaults are those that the tuning command found; the record of the demo is of the real stream."""
 import inspect
-import pytest
-from recinc_nb import BiasBaseline, IncrementalMF, mf_online, results
+from recinc_nb import BiasBaseline, IncrementalBert, IncrementalMF, bert, mf_online, results
 
 def defaults(cls): return {o.name: o.default for o in inspect.signature(cls).parameters.values()}
 
@@ -15,3 +14,17 @@ def test_defaults_are_what_tuning_found_on_the_first_30_percent():
     assert best['IncrementalMF']=={**{o: defaults(IncrementalMF)[o] for o in best['IncrementalMF'] if o not in ('lr', 'l2')}, **tuned['squared']}
     assert results('tuning_logistic')['best']['IncrementalMF']['settings']==tuned['logistic']
     assert results('tuning_logistic')['events']==30_000
+
+
+def test_bert_was_tuned_on_the_first_30_percent_of_what_is_reported():
+    found,settings = results('tuning_bert'),defaults(IncrementalBert)
+    assert found['events']==.3*results('demo')['bert_events'] and settings['lr'] is None
+    assert found['best']['IncrementalBert']['settings']==dict(lr=bert._LR[True], head_lr=settings['head_lr'], similarity=settings['similarity'])
+
+
+def test_the_record_of_the_demo_is_of_the_real_stream_and_keeps_its_promises():
+    race = results('demo')
+    rmse = {name: float(o['RMSE'].split()[0]) for name,o in race['ids'].items()}
+    assert (race['stream'], race['events'])==('MovieLens-100K', 100_000) and race['bert_events']>=3_000
+    assert rmse['biases']<=.955 and rmse['IncrementalMF, no factors']<=.955 and rmse['IncrementalMF, 5 seeds']<=.953
+    assert any('MiniLM' in o for o in race['clicks'])
