@@ -118,14 +118,14 @@ def demo_figure(
     right.set_title(f"{right.get_title()}, first {len(clicks[0].frame):,} events")
     return fig
 
-# %% ../nbs/46_demo.ipynb #c7ec9cd2
+# %% ../nbs/46_demo.ipynb #246dc15f
 _BERT_EVENTS = 3_000 # what BERT on two cores takes in about two minutes
 
 def _stream(data, seed, n):
     if data=='movielens':
         try: return movielens_100k()
         except FileNotFoundError as e: print(f'{e}\nThe embedded drift stream steps in; every title below says so.\n')
-    return drift_stream(max(n or 0, 100_000) + 1_000, drift='sudden', seed=seed)
+    return drift_stream((n or 100_000) + 1_000, n_users=100, drift='sudden', seed=seed)
 
 def _parser():
     p = argparse.ArgumentParser(prog='recinc', description='Incremental learning for recommender systems.')
