@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['Report', 'compare', 'prequential']
 
-# %% ../nbs/12_prequential.ipynb #152eddda
+# %% ../nbs/12_prequential.ipynb #d0ca8ab4
 import time
 from dataclasses import dataclass, field
 import numpy as np, pandas as pd
 from .core import progress
 from .metrics import auc, log_loss, mae, rmse, user_auc
+from .plots import COLORS
 from .streams import Stream
 
 # %% ../nbs/12_prequential.ipynb #4de803de
@@ -25,7 +26,7 @@ _METRICS = dict(rmse=_stars(rmse), mae=_stars(mae),
 _TITLES = dict(rmse='RMSE (stars)', mae='MAE (stars)', auc='AUC (share of pairs)',
     user_auc='AUC per user (share of pairs)', log_loss='log-loss (nats)')
 
-# %% ../nbs/12_prequential.ipynb #2704f071
+# %% ../nbs/12_prequential.ipynb #11defba0
 @dataclass
 class Report: # lint: long
     """What a learner said about every event of a stream before it learned from it.
@@ -66,7 +67,8 @@ class Report: # lint: long
         import matplotlib.pyplot as plt
         metric = metric or ('rmse' if self.target=='rating' else 'log_loss')
         if ax is None: _,ax = plt.subplots(figsize=(5, 3), layout='constrained')
-        looks = [('#0072B2', '-', 'o'), ('#6E6E6E', '--', ''), ('#D55E00', '-', 's'), ('#009E73', '-.', '^'), ('#000000', ':', '')]
+        names = ('learner', 'baseline', 'rival', 'remedy', 'truth')
+        looks = list(zip((COLORS[o] for o in names), ('-', '--', '-', '-.', ':'), ('o', '', 's', '^', '')))
         for (color,ls,marker),r in zip(looks*(1+len(others)//5), (self, *others)):
             w = r.windows(metric, n)
             ax.plot(w.index/1000, w, color=color, ls=ls, marker=marker, ms=3, label=r.name)

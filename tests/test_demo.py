@@ -1,5 +1,5 @@
 """The main job, as a user starts it, on 2,000 events of each stream."""
-import json, os, shutil, subprocess, sys, sysconfig
+import json, os, subprocess, sys, sysconfig
 from pathlib import Path
 import pytest
 from recinc_nb import demo as demo_module # the module: importing it loads no torch

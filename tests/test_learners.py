@@ -1,5 +1,5 @@
 """What every learner of ids promises, on ids of every kind and streams of every shape."""
-import json, math, subprocess, sys
+import json, math
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone

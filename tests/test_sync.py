@@ -1,5 +1,5 @@
 """Notebooks, package and README say the same: export, clean and README leave no difference, and lint is silent."""
-import re, shutil, sys
+import re, shutil
 import pytest
 from helpers import notebooks, python, root
 
@@ -11,7 +11,7 @@ def redone(tmp_path_factory):
     "A copy of the project in which export, clean and README were made again."
     copy = tmp_path_factory.mktemp('copy')/'project'
     shutil.copytree(root, copy, ignore=shutil.ignore_patterns('.venv', '.git', '_proc', '_docs', 'out', '__pycache__', '.pytest_cache', '.hypothesis'))
-    for command in ('from nbdev.export import nb_export; from nbdev.doclinks import nbdev_export; nbdev_export()', 'from nbdev.clean import nbdev_clean; nbdev_clean()'):
+    for command in ('from nbdev.doclinks import nbdev_export; nbdev_export()', 'from nbdev.clean import nbdev_clean; nbdev_clean()'):
         python('-c', command, cwd=copy)
     python('tools/readme.py', cwd=copy)
     return copy
