@@ -9,7 +9,7 @@ _where = dict(
     core=['Device', 'pick_device', 'progress', 'results', 'scale', 'seed_everything', 'unattended'],
     streams=['Stream', 'drift_stream', 'movielens_100k'],
     prequential=['Report', 'compare', 'prequential'],
-    baselines=['BiasBaseline', 'RunningMean'],
+    baselines=['BiasBaseline', 'ItemItem', 'Popularity', 'RunningMean'],
     mf_online=['IncrementalMF'],
     bert_online=['IncrementalBert'],
 )

@@ -4,12 +4,12 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import python
-from recinc_nb import BiasBaseline, IncrementalMF, RunningMean, Stream, drift_stream
+from recinc_nb import BiasBaseline, IncrementalMF, ItemItem, Popularity, RunningMean, Stream, drift_stream
 from recinc_nb.baselines import IdMap, grow_rows
 
 LEARNERS = {'mean': RunningMean(), 'mean of labels': RunningMean(target='label'), 'biases': BiasBaseline(), 'biases of labels': BiasBaseline(target='label'),
             'mf': IncrementalMF(n_factors=5, init_std=.2), 'mf, no factors': IncrementalMF(n_factors=0), 'mf, 32': IncrementalMF(seed=9),
-            'mf, logistic': IncrementalMF(n_factors=3, loss='logistic')}
+            'mf, logistic': IncrementalMF(n_factors=3, loss='logistic'), 'popularity': Popularity(decay=.9), 'item to item': ItemItem(decay=.8, shrink=1.)}
 every = pytest.mark.parametrize('name', LEARNERS)
 few = settings(max_examples=25, deadline=None)
 
@@ -83,10 +83,10 @@ def test_strangers_get_the_prior_and_change_nothing(name):
     stream = drift_stream(500, n_users=20, n_items=15, seed=2)
     m = clone(LEARNERS[name])
     nothing = m.predict_one('who', 'what')
-    assert nothing==(.5 if m.target=='label' else 3.)
+    assert nothing==(0. if m.positive_only else .5 if m.target=='label' else 3.)
     m.partial_fit(stream)
     before = state(m)
-    mean = stream.events[m.target].mean()
+    mean = 0. if m.positive_only else stream.events[m.target].mean()
     prior = m.predict_one('who', 'what')
     assert prior==pytest.approx(mean, abs=2e-3) # the logistic prior counts one like and one dislike more
     assert set(m.predict(dict(user=['a', 'b'], item=['c', 'd'])))=={prior}
@@ -101,7 +101,7 @@ def test_growing_leaves_the_old_rows_alone(name):
     old = {k: v.copy() for k,v in old.items() if k!='mean' and v.ndim and len(v) in (len(m.users_), len(m.items_))}
     for n in range(200): m.learn_one(('new', n), ('new', n), 1.) # strangers only: no old row has a reason to move
     for k,v in m._arrays().items():
-        if k in old: np.testing.assert_array_equal(v[:len(old[k])], old[k], strict=True)
+        if k in old: np.testing.assert_array_equal(v[tuple(map(slice, old[k].shape))], old[k], strict=True)
 
 
 @given(st.lists(ids, max_size=60))
@@ -204,8 +204,39 @@ def test_settings_outside_their_range():
     for params,words in ((dict(n_factors=-1), 'n_factors is -1'), (dict(lr=0.), 'lr is 0'), (dict(l2=-.1), 'l2 is'), (dict(loss='hinge'), "loss is 'hinge'"),
                          (dict(decay_user=0.), 'decay_user'), (dict(shrink_item=0.), 'shrink_item')):
         with pytest.raises(ValueError, match=words): IncrementalMF(**params).partial_fit(dict(user=[1], item=[1]), [3.])
+    for cls,params in ((Popularity, dict(decay=0.)), (ItemItem, dict(decay=1.1)), (ItemItem, dict(shrink=-1.)), (ItemItem, dict(shrink=math.nan))):
+        with pytest.raises(ValueError, match=f'{cls.__name__}: {[*params][0]} is'): cls(**params).partial_fit(dict(user=[1], item=[1]), [1.])
     for params in (dict(target='stars'), dict(shrink_user=-1.), dict(decay_item=1.5)):
         with pytest.raises(ValueError, match='BiasBaseline'): BiasBaseline(**params).predict_one(1, 1)
+
+
+@every
+def test_all_items_at_once_are_scored_as_one_by_one(name):
+    m = clone(LEARNERS[name])
+    assert m.score_items('who').shape==(0,)
+    m.partial_fit(drift_stream(400, n_users=20, n_items=15, seed=7))
+    before = state(m)
+    for user in (0, 1, 'who'): np.testing.assert_array_equal(m.score_items(user), [m.predict_one(user, i) for i in m.items_.ids], strict=True)
+    assert state(m)==before
+
+
+def test_no_room_is_as_if_the_events_had_never_come():
+    m = ItemItem().partial_fit(dict(user=[1, 1], item=['a', 'b']), [1., 1.])
+    before = state(m)
+    with pytest.raises(ValueError, match='20,002 items need 1.6 GB'): m.partial_fit(dict(user=['new']*20_000, item=range(20_000)), np.ones(20_000))
+    assert state(m)==before and 'new' not in m.users_ and 7 not in m.items_
+    m.learn_one(1, 'c', 1.)
+    assert m.items_.ids==['a', 'b', 'c'] and m.predict_one(1, 'a')>0
+
+
+def test_positive_only_learners_learn_nothing_from_the_rest():
+    stream = drift_stream(500, n_users=20, n_items=15, seed=8)
+    for cls in (Popularity, ItemItem):
+        m = cls().partial_fit(stream)
+        likes = cls().partial_fit(stream.events[stream.events['label']==1])
+        assert m.n_skipped_==(stream.events['label']==0).sum() and likes.n_skipped_==0
+        users,items = stream.events['user'],stream.events['item']
+        np.testing.assert_array_equal(m.predict(dict(user=users, item=items)), likes.predict(dict(user=users, item=items)))
 
 
 def test_an_overflow_is_said_aloud():
@@ -227,6 +258,7 @@ def test_checkpoints_of_others_and_ids_that_cannot_be_written(tmp_path):
 
 def test_predict_proba_only_where_labels_are_learned():
     assert not hasattr(IncrementalMF(), 'predict_proba') and not hasattr(BiasBaseline(), 'predict_proba')
+    assert not hasattr(Popularity(), 'predict_proba') and not hasattr(ItemItem(), 'predict_proba') # scores are no probabilities
     m = IncrementalMF(loss='logistic').partial_fit(drift_stream(200, seed=1))
     p = m.predict_proba(dict(user=[1, 'new'], item=[2, 3]))
     assert p.shape==(2, 2) and np.allclose(p.sum(1), 1) and (p>0).all()

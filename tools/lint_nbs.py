@@ -30,6 +30,7 @@ def settings(root=ROOT):
 
 cfg = settings()
 NBS = ROOT/cfg.nbs_path
+SYMBOLS = '02_notation'   # what every chapter links to
 
 
 def all_notebooks(): return sorted(p for p in NBS.rglob('*.ipynb') if not any(o[0] in '_.' for o in p.relative_to(NBS).parts))
@@ -112,9 +113,11 @@ def book_rule(f): BOOK_RULES.append(f); return f
 
 # ---- what settings.ini decides ----
 def badge(nb):
+    "The line on top of a chapter: Colab, and the table of symbols"
     owner = cfg.git_url.split('/', 3)[-1]
-    return ('[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]'
-            f'(https://colab.research.google.com/github/{owner}/blob/{cfg.branch}/{cfg.nbs_path}/{nb.path.name})')
+    colab = ('[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]'
+             f'(https://colab.research.google.com/github/{owner}/blob/{cfg.branch}/{nb.path.relative_to(ROOT).as_posix()})')
+    return colab + (f' · [Symbols]({SYMBOLS}.ipynb)' if nb.number is not None and nb.name!=SYMBOLS else '')
 
 def colab_source():
     return ("#| hide\nif 'google.colab' in str(get_ipython()): get_ipython().run_line_magic('pip', "
@@ -131,7 +134,6 @@ def is_colab_cell(c): return c.kind=='code' and 'google.colab' in c.source and '
 def fix(path):
     "Write badge, Colab cell and metadata into the chapter at `path`; True when that changed it"
     nb = Nb(path)
-    if not nb.chapter: return False
     cells = nb.d['cells']
     if len(nb.cells)>1 and nb.cells[1].kind=='markdown':
         rest = '\n'.join(o for o in nb.cells[1].lines if not is_badge(o)).strip('\n')
@@ -150,7 +152,6 @@ def fix(path):
 
 @rule
 def derived(nb):
-    if not nb.chapter: return
     fix_it = 'run python tools/lint_nbs.py --fix'
     if len(nb.cells)<3 or nb.cells[1].kind!='markdown': return (yield None, 'the second cell is not the opening in markdown; write the scene and what a reader will do')
     if nb.cells[1].lines[:1]!=[badge(nb)]: yield nb.cells[1], f'the Colab badge is not the one of settings.ini; {fix_it}'

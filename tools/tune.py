@@ -3,6 +3,7 @@
     python tools/tune.py              everything below
     python tools/tune.py ids          BiasBaseline and IncrementalMF, about a minute
     python tools/tune.py logistic     IncrementalMF with the logistic loss
+    python tools/tune.py topn         Popularity and ItemItem, by hit rate at 10
     python tools/tune.py bert         IncrementalBert on MiniLM, about ten minutes
 
 Every setting is scored prequentially (predict, then learn) on events 1 to 30,000. BERT is reported on the first 3,000 events,
@@ -15,17 +16,17 @@ import numpy as np
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
-from recinc_nb.baselines import BiasBaseline
+from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
 from recinc_nb.core import machine, progress
 from recinc_nb.mf_online import IncrementalMF
-from recinc_nb.prequential import prequential
+from recinc_nb.prequential import prequential, prequential_topn
 from recinc_nb.streams import movielens_100k
 
 SHARE = .3 # of the stream: what tuning may see
 
 
 def record(name, stream, metric, rows):
-    "Write what was tried and what won; rows are (score, class name, settings)."
+    "Write what was tried and what won; rows are (score, class name, settings), the lowest score wins."
     best = {}
     for score,cls,settings in rows:
         if cls not in best or score<best[cls]['score']: best[cls] = dict(score=round(score, 5), settings=settings)
@@ -71,6 +72,18 @@ def logistic():
     record('tuning_logistic', stream, 'log_loss', rows)
 
 
+def topn():
+    "Popularity and ItemItem: share of likes that were among the ten best of all items met; the score is what they miss."
+    stream = movielens_100k()
+    stream = stream.take(int(SHARE*len(stream)))
+    tried = [(Popularity, s) for s in grid(decay=(.999, .9995, .9998, .9999, 1.))]
+    tried += [(ItemItem, s) for s in grid(decay=(.8, .85, .9, .95, 1.), shrink=(1., 5., 10., 20.))]
+    rows = [(1 - prequential_topn(cls(**s), stream).summary['hit_rate'], cls.__name__, s) for cls,s in progress(tried, 'top ten', 'setting')]
+    plain = min((o for o in rows if 'shrink' in o[2] and o[2]['decay']==1.), key=lambda o: o[0])
+    rows.append((plain[0], 'ItemItem, decay=1', plain[2]))
+    record('tuning_topn', stream, 'miss rate at 10', rows)
+
+
 def bert():
     "IncrementalBert on MiniLM: its two step sizes, on the first 30 % of the events that the demo reports."
     from recinc_nb.bert_online import IncrementalBert
@@ -82,5 +95,5 @@ def bert():
 
 
 if __name__=='__main__':
-    what = dict(ids=ids, logistic=logistic, bert=bert)
+    what = dict(ids=ids, logistic=logistic, topn=topn, bert=bert)
     for name in sys.argv[1:] or what: what[name]()
