@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['mf_score', 'mf_loss', 'mf_grad']
 
-# %% ../nbs/30_mf.ipynb #32230183
+# %% ../nbs/30_mf.ipynb #7e3b99cb
 import numpy as np
+from .losses import sigmoid
 
 # %% ../nbs/30_mf.ipynb #4604a576
 def mf_score(
@@ -24,9 +25,7 @@ def mf_score(
         f"mf_score: user factors have shape {p.shape} but item factors {q.shape}; build both with the same n_factors")
     return float(mean + b_u + b_i + p @ q)
 
-# %% ../nbs/30_mf.ipynb #1adbb616
-def _sigmoid(s): return float(np.exp(-np.logaddexp(0., -s))) # 1/(1+exp(-s)), without overflow for any s
-
+# %% ../nbs/30_mf.ipynb #1236e53a
 def _check(who, y, loss):
     if loss not in ('squared', 'logistic'): raise ValueError(f"{who}: loss is {loss!r}; use 'squared' or 'logistic'")
     if not np.isfinite(y): raise ValueError(f"{who}: y is {y}; leave missing ratings out of the sum, they are no numbers")
@@ -52,7 +51,7 @@ def mf_loss(
     data = .5*(y - s)**2 if loss=='squared' else np.logaddexp(0., s) - y*s
     return float(data + .5*l2*(p@p + q@q) + .5*l2_bias*(b_u**2 + b_i**2))
 
-# %% ../nbs/30_mf.ipynb #dad29122
+# %% ../nbs/30_mf.ipynb #ad39def7
 def mf_grad(
     p:np.ndarray,       # One user's factors; shape (k,)
     q:np.ndarray,       # One item's factors; shape (k,)
@@ -69,5 +68,5 @@ def mf_grad(
     Raises `ValueError` as `mf_loss` does."""
     _check('mf_grad', y, loss)
     s = mf_score(p, q, b_u, b_i, mean)
-    err = y - (s if loss=='squared' else _sigmoid(s))
+    err = y - (s if loss=='squared' else float(sigmoid(s)))
     return l2*p - err*q, l2*q - err*p, float(l2_bias*b_u - err), float(l2_bias*b_i - err)
