@@ -22,7 +22,7 @@ check: .venv/.ready     ## the daily loop: export, clean, lint, and the notebook
 	$(V)python tools/run_nbs.py --changed --check
 tune: .venv/.ready      ## find the learners' default settings on the first 30 % of MovieLens
 	$(V)python tools/tune.py
-bench: .venv/.ready     ## events per second of the compiled sweep, beside plain C
+bench: .venv/.ready     ## what must be fast: the sweep beside plain C, prequential beside one call, a million events
 	$(V)python tools/bench.py
 record: .venv/.ready    ## the main job, its tables kept for the book
 	$(V)recinc demo

@@ -10,6 +10,8 @@ _where = dict(
     streams=['Stream', 'drift_stream', 'movielens_100k'],
     prequential=['Report', 'compare', 'prequential'],
     baselines=['BiasBaseline', 'ItemItem', 'Popularity', 'RunningMean'],
+    losses=['check_gradient'],
+    linear=['IncrementalLinear', 'IncrementalLogistic'],
     mf_online=['IncrementalMF'],
     bert_online=['IncrementalBert'],
 )

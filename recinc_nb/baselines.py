@@ -6,7 +6,7 @@
 __all__ = ['IdMap', 'grow_rows', 'IdLearner', 'RunningMean', 'bias_sweep', 'BiasBaseline', 'popularity_sweep', 'Popularity',
            'item_item_scores', 'item_item_sweep', 'ItemItem']
 
-# %% ../nbs/13_baselines.ipynb #8964b76a
+# %% ../nbs/13_baselines.ipynb #c135e9d2
 import json
 from array import array
 import numpy as np
@@ -15,17 +15,7 @@ from numba import njit
 from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 from .core import load_state, save_state
-from .streams import event_columns
-
-# %% ../nbs/13_baselines.ipynb #5c87cc9c
-def _key(id):
-    "What stands for an id in the dictionary: ints and strings themselves, all else with its type."
-    if type(id) is int or type(id) is str: return id
-    if isinstance(id, np.generic): return _key(id.item())
-    if isinstance(id, tuple): return (tuple, *map(_key, id))
-    if id is None or id!=id: raise ValueError(f"an id is {id}; drop the event or fill it in")
-    hash(id) # raises for a list, before anything is added
-    return type(id), id
+from .streams import _key, event_columns
 
 # %% ../nbs/13_baselines.ipynb #c4d5f5c0
 class IdMap: # lint: long
@@ -254,7 +244,7 @@ def recommend(self:IdLearner,
         items = [o for o in items if self.items_.row(o) not in had]
     return self._ranked(user, items)[:k]
 
-# %% ../nbs/13_baselines.ipynb #077ada50
+# %% ../nbs/13_baselines.ipynb #9c335a65
 @patch
 def save_pretrained(self:IdLearner,
     folder, # Where to; made when it is not there
@@ -276,11 +266,7 @@ def from_pretrained(cls:IdLearner,
     """Load a learner. It goes on as if it had never stopped.
 
     Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this class, or a setting that contradicts it."""
-    config,arrays,files = load_state(folder, cls.__name__)
-    for name,value in params.items():
-        there = config['params'].get(name)
-        if name not in config['params'] or there!=value: raise ValueError(
-            f"{cls.__name__}.from_pretrained: {name} is {there!r} in {folder}, but you asked for {value!r}; leave it out, or train a new learner")
+    config,arrays,files = load_state(folder, cls.__name__, **params)
     self = cls(**config['params'])
     self._ready()
     ids = json.loads(files['ids.json'])

@@ -205,7 +205,7 @@ def _arrays(self:IncrementalBert):
         if p in state: out.update({f'adam.{n}.{o}': t.detach().cpu().numpy() for o,t in state[p].items()})
     return {**out, **{f'seen_{o}': np.frombuffer(x, dtype=np.int32).copy() for o,x in zip(('users', 'items'), self.seen_)}}
 
-# %% ../nbs/43_bert_online.ipynb #5d44ddf2
+# %% ../nbs/43_bert_online.ipynb #565ae535
 @patch(cls_method=True)
 def from_pretrained(cls:IncrementalBert, # lint: long
     folder,         # A folder that `save_pretrained` wrote
@@ -215,10 +215,7 @@ def from_pretrained(cls:IncrementalBert, # lint: long
     """Load a learner. On the same kind of CPU, with as many threads, it goes on bit for bit as if it had never stopped.
 
     Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this class, or a setting that contradicts it."""
-    config,arrays,files = load_state(folder, cls.__name__)
-    for name,value in params.items():
-        if name not in config['params'] or config['params'][name]!=value: raise ValueError(
-            f"{cls.__name__}.from_pretrained: {name} is {config['params'].get(name)!r} in {folder}, but you asked for {value!r}; leave it out, or train a new learner")
+    config,arrays,files = load_state(folder, cls.__name__, **params)
     self = cls(**{**config['params'], 'device': device})
     self.checkpoint_ = Checkpoint(**config['checkpoint'])
     bert,self.tokenizer_ = unpack_bert(config['bert'], files['tokenizer.json'])

@@ -164,18 +164,23 @@ def _read_config(folder):
     if not isinstance(config, dict): raise ValueError(f"from_pretrained: {path} holds no checkpoint; save the learner again")
     return config
 
-# %% ../nbs/00_core.ipynb #f6bafc07
+# %% ../nbs/00_core.ipynb #0989d99e
 def load_state(
     folder:Path|str, # A folder that `save_state` wrote
     cls:str,         # The class that it must belong to
+    **params,        # Settings that the config's 'params' must hold
 )->tuple[dict,dict,dict]: # Config, arrays by name, further files by name
     """Load what `save_state` saved, checked by SHA-256.
 
-    Raises `FileNotFoundError` for a missing file, `ValueError` for another learner's or a damaged checkpoint."""
+    Raises `FileNotFoundError` for a missing file, `ValueError` for another learner's or a damaged checkpoint, or a setting that contradicts it."""
     from safetensors.numpy import load
     config = _read_config(folder)
     if config.get('class')!=cls: raise ValueError(
         f"{cls}.from_pretrained: {folder} belongs to {config.get('class')!r}; load it with that class")
+    for name,asked in params.items():
+        there = config['params'].get(name)
+        if name not in config['params'] or there!=asked: raise ValueError(
+            f"{cls}.from_pretrained: {name} is {there!r} in {folder}, but you asked for {asked!r}; leave it out, or train a new learner")
     blobs = {}
     for name,o in config.pop('files', {}).items():
         path = Path(folder)/Path(o['file']).name

@@ -1,6 +1,6 @@
 """Defaults are those that the tuning command found; the record of the demo is of the real stream."""
 import inspect
-from recinc_nb import BiasBaseline, IncrementalBert, IncrementalMF, ItemItem, Popularity, bert, mf_online, results
+from recinc_nb import BiasBaseline, IncrementalBert, IncrementalLinear, IncrementalLogistic, IncrementalMF, ItemItem, Popularity, bert, mf_online, results
 
 def defaults(cls): return {o.name: o.default for o in inspect.signature(cls).parameters.values()}
 
@@ -14,6 +14,12 @@ def test_defaults_are_what_tuning_found_on_the_first_30_percent():
     assert best['IncrementalMF']=={**{o: defaults(IncrementalMF)[o] for o in best['IncrementalMF'] if o not in ('lr', 'l2')}, **tuned['squared']}
     assert results('tuning_logistic')['best']['IncrementalMF']['settings']==tuned['logistic']
     assert results('tuning_logistic')['events']==30_000
+
+
+def test_neurons_were_tuned_on_the_first_30_percent():
+    found = results('tuning_linear')
+    assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
+    for cls in (IncrementalLinear, IncrementalLogistic): assert found['best'][cls.__name__]['settings']=={'lr': cls._tuned} and defaults(cls)['lr'] is None
 
 
 def test_counters_were_tuned_on_the_first_30_percent():

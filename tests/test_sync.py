@@ -51,3 +51,15 @@ def test_imports_go_downwards_only():
 
 def test_every_public_name_is_there():
     python('-c', "import recinc_nb; [getattr(recinc_nb, o) for o in recinc_nb.__all__]; import recinc_nb.prequential; from recinc_nb import prequential; assert callable(prequential)", cwd='/')
+
+
+def test_the_notation_page_names_what_is_there():
+    "Every public name in the table of symbols is a parameter, an attribute or a column somewhere in the package."
+    import json
+    cells = json.loads((root/'nbs'/'02_notation.ipynb').read_text())['cells']
+    rows = [line.split(' | ') for c in cells for line in ''.join(c['source']).splitlines() if c['cell_type']=='markdown' and re.match(r'\| (\$|–)', line)]
+    code = '\n'.join(p.read_text() for p in (root/'recinc_nb').glob('*.py'))
+    names = {o.strip('`…_ ') for row in rows for o in row[2].split(',') if '`' in o}
+    assert len(rows)>25 and len(names)>25
+    missing = [o for o in names if not re.search(rf'(?<![a-z]){re.escape(o)}(?![a-z])', code)]
+    assert not missing, f'{missing} is in the table of symbols, but nowhere in the package'

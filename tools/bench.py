@@ -1,10 +1,16 @@
-"""Time the compiled sweep of IncrementalMF beside plain C, in one run, and record events per second.
+"""Time what must be fast, always beside something in the same run, and record it.
 
-    python tools/bench.py
+    python tools/bench.py             both
+    python tools/bench.py sweep       the compiled sweep of IncrementalMF beside plain C
+    python tools/bench.py protocol    `prequential` beside one call of `predict_learn`; a million made-up events; top ten
 
-Arrays of row numbers, 32 factors, 50,000 users and 20,000 items, one thread, strictly one event after the other. The C loop is
+**sweep.** Arrays of row numbers, 32 factors, 50,000 users and 20,000 items, one thread, strictly one event after the other. The C loop is
 plain SGD with constant steps; ours also normalizes its steps and forgets. Rounds alternate, the median of the ratios is what to
 read: single times move with whatever else the machine does. Writes recinc_nb/results/sweep_speed.json.
+
+**protocol.** On MovieLens-100K, in pairs that alternate: seconds of `prequential` without its metrics over those of one
+`predict_learn` on the same events. Then seconds for drift streams of a million events, and microseconds per positive of
+`prequential_topn`. Writes recinc_nb/results/protocol_speed.json.
 """
 import ctypes, json, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -12,8 +18,11 @@ import numpy as np
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
+from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
 from recinc_nb.core import machine, progress
-from recinc_nb.mf_online import mf_sweep
+from recinc_nb.mf_online import IncrementalMF, mf_sweep
+from recinc_nb.prequential import prequential, prequential_topn
+from recinc_nb.streams import drift_stream, movielens_100k
 
 C = """
 void sweep(const long *us, const long *is, const float *y, float *pred, float *U, float *V, float *bu, float *bi,
@@ -53,7 +62,7 @@ def plain_c(lib):
     return time.perf_counter() - start
 
 
-if __name__=='__main__':
+def sweep():
     with tempfile.TemporaryDirectory() as d:
         lib = None
         if shutil.which('gcc'):
@@ -64,10 +73,45 @@ if __name__=='__main__':
         ours(), lib and plain_c(lib) # compile, touch
         times = np.array([(ours(), plain_c(lib) if lib else np.nan) for _ in progress(range(ROUNDS), 'rounds', 'round')])
     rate = N/times/1e6
-    out = dict(command='python tools/bench.py', machine=machine(), n_factors=K, n_users=N_USERS, n_items=N_ITEMS, events=N, rounds=ROUNDS,
+    out = dict(command='python tools/bench.py sweep', machine=machine(), n_factors=K, n_users=N_USERS, n_items=N_ITEMS, events=N, rounds=ROUNDS,
                million_events_per_second=dict(ours=[round(float(x), 1) for x in np.percentile(rate[:,0], (0, 50, 100))]))
     if lib:
         out['million_events_per_second']['plain C'] = [round(float(x), 1) for x in np.percentile(rate[:,1], (0, 50, 100))]
         out['median ratio to plain C'] = round(float(np.median(times[:,1]/times[:,0])), 3)
-    (root/'recinc_nb'/'results'/'sweep_speed.json').write_text(json.dumps(out, indent=1) + '\n')
+    record('sweep_speed', out)
+
+
+def seconds(f):
+    start = time.perf_counter()
+    f()
+    return time.perf_counter() - start
+
+
+def spread(times, digits=3): return [round(float(o), digits) for o in np.percentile(times, (0, 50, 100))]
+
+
+def protocol():
+    stream = movielens_100k()
+    ratio = {}
+    for cls in (BiasBaseline, IncrementalMF):
+        once,whole = lambda: cls().predict_learn(stream), lambda: prequential(cls(), stream)
+        once(), whole() # compile
+        pairs = np.array([(seconds(once), seconds(whole)) for _ in progress(range(41), cls.__name__, 'pair')])
+        ratio[cls.__name__] = spread(pairs[:,1]/pairs[:,0])
+    worlds = dict(none={}, sudden=dict(drift='sudden'), gradual=dict(drift='gradual'), recurring=dict(drift='recurring'), popularity=dict(drift='popularity'),
+                  births=dict(drift='births'), everything=dict(drift='births', policy='taste', label_noise=.1, tasks=.5))
+    million = {o: spread([seconds(lambda: drift_stream(1_000_000, **kw)) for _ in range(3)], 2) for o,kw in progress(worlds.items(), 'streams', 'stream')}
+    top = {cls.__name__: spread([prequential_topn(cls(), stream, positive=5.).seconds*1e6/(stream.events['rating']==5).sum() for _ in range(3)], 0)
+           for cls in (Popularity, ItemItem)}
+    record('protocol_speed', {'command': 'python tools/bench.py protocol', 'machine': machine(), 'rows': 'minimum, median, maximum',
+           'prequential over predict_learn': ratio, 'seconds for a million events': million, 'top ten, microseconds per positive': top})
+
+
+def record(name, out):
+    (root/'recinc_nb'/'results'/f'{name}.json').write_text(json.dumps(out, indent=1) + '\n')
     print(json.dumps({o: out[o] for o in out if o not in ('machine', 'command')}, indent=1))
+
+
+if __name__=='__main__':
+    what = dict(sweep=sweep, protocol=protocol)
+    for name in sys.argv[1:] or what: what[name]()

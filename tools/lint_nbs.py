@@ -423,6 +423,7 @@ def clean_outputs(nb):
             for kind,text in texts(o):
                 if re.search(r'\b0x[0-9a-f]{6,}', text): yield c, 'a memory address in the output; show something that stays the same'
                 if PRIVATE.search(text): yield c, 'a path of this machine in the output; show what does not depend on it'
+                if re.search(r'\bnp\.(float|int|bool)', text): yield c, 'np.float64(…) in the output; wrap the number in float() or show an array'
 
 
 @rule

@@ -3,6 +3,7 @@
     python tools/tune.py              everything below
     python tools/tune.py ids          BiasBaseline and IncrementalMF, about a minute
     python tools/tune.py logistic     IncrementalMF with the logistic loss
+    python tools/tune.py linear       IncrementalLinear and IncrementalLogistic on hashed users and items: their step sizes
     python tools/tune.py topn         Popularity and ItemItem, by hit rate at 10
     python tools/tune.py bert         IncrementalBert on MiniLM, about ten minutes
 
@@ -18,6 +19,7 @@ root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
 from recinc_nb.core import machine, progress
+from recinc_nb.linear import IncrementalLinear, IncrementalLogistic
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.prequential import prequential, prequential_topn
 from recinc_nb.streams import movielens_100k
@@ -72,6 +74,16 @@ def logistic():
     record('tuning_logistic', stream, 'log_loss', rows)
 
 
+def linear():
+    "One neuron without a penalty, on stars and on likes; its constant starts from 3 stars, or from even odds."
+    stream = movielens_100k()
+    stream = stream.take(int(SHARE*len(stream)))
+    rows = [(prequential(cls(lr=lr, intercept=start), stream, metrics=(metric,)).summary[metric], cls.__name__, dict(lr=lr))
+            for cls,metric,start in ((IncrementalLinear, 'rmse', 3.), (IncrementalLogistic, 'log_loss', 0.))
+            for lr in progress((.01, .02, .03, .04, .05, .06, .08, .1, .15, .2, .3, .4), cls.__name__, 'setting')]
+    record('tuning_linear', stream, 'rmse of stars, log_loss of likes', rows)
+
+
 def topn():
     "Popularity and ItemItem: share of likes that were among the ten best of all items met; the score is what they miss."
     stream = movielens_100k()
@@ -95,5 +107,5 @@ def bert():
 
 
 if __name__=='__main__':
-    what = dict(ids=ids, logistic=logistic, topn=topn, bert=bert)
+    what = dict(ids=ids, logistic=logistic, linear=linear, topn=topn, bert=bert)
     for name in sys.argv[1:] or what: what[name]()
