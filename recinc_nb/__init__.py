@@ -8,7 +8,7 @@ from types import ModuleType
 _where = dict(
     core=['Device', 'pick_device', 'progress', 'results', 'scale', 'seed_everything', 'unattended'],
     streams=['Stream', 'drift_stream', 'movielens_100k'],
-    prequential=['Report', 'compare', 'prequential'],
+    prequential=['Report', 'compare', 'from_river', 'from_sklearn', 'oracle_report', 'paired_bootstrap', 'prequential', 'prequential_topn'],
     baselines=['BiasBaseline', 'ItemItem', 'Popularity', 'RunningMean'],
     losses=['check_gradient'],
     linear=['IncrementalLinear', 'IncrementalLogistic'],

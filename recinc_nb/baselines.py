@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from .core import load_state, save_state
 from .streams import _key, event_columns
 
-# %% ../nbs/13_baselines.ipynb #c4d5f5c0
+# %% ../nbs/13_baselines.ipynb #196a9aef
 class IdMap: # lint: long
     "Row numbers 0, 1, 2, … for ids, in the order in which they were first met; 1, '1', 1.0 and True are four ids."
     def __init__(self,
@@ -56,7 +56,10 @@ class IdMap: # lint: long
         "The rows of many ids."
         if keys is None: keys = self.keys(ids)
         rows = [self._rows.get(k, -1) for k in keys]
-        if add and -1 in rows: rows = [r if r>=0 else self.row(ids[n], add=True) for n,r in enumerate(rows)]
+        if add and -1 in rows:
+            for n in (n for n,r in enumerate(rows) if r<0):
+                rows[n] = self._rows.setdefault(keys[n], len(self.ids))
+                if rows[n]==len(self.ids): self.ids.append(ids[n].item() if isinstance(ids[n], np.generic) else ids[n])
         return np.array(rows, dtype=np.int64)
 
     def cut(self,

@@ -12,7 +12,7 @@ read: single times move with whatever else the machine does. Writes recinc_nb/re
 `predict_learn` on the same events. Then seconds for drift streams of a million events, and microseconds per positive of
 `prequential_topn`. Writes recinc_nb/results/protocol_speed.json.
 """
-import ctypes, json, shutil, subprocess, sys, tempfile, time
+import ctypes, gc, json, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np
 
@@ -82,6 +82,7 @@ def sweep():
 
 
 def seconds(f):
+    gc.collect()
     start = time.perf_counter()
     f()
     return time.perf_counter() - start
@@ -94,10 +95,15 @@ def protocol():
     stream = movielens_100k()
     ratio = {}
     for cls in (BiasBaseline, IncrementalMF):
-        once,whole = lambda: cls().predict_learn(stream), lambda: prequential(cls(), stream)
-        once(), whole() # compile
-        pairs = np.array([(seconds(once), seconds(whole)) for _ in progress(range(41), cls.__name__, 'pair')])
-        ratio[cls.__name__] = spread(pairs[:,1]/pairs[:,0])
+        for known in (False, True): # a new learner, and one that has met all ids
+            make = (lambda m: lambda: m)(cls().partial_fit(stream)) if known else cls
+            calls = dict(once=lambda m: m.predict_learn(stream), whole=lambda m: prequential(m, stream))
+            for f in calls.values(): f(make()) # compile
+            pairs = []
+            for n in progress(range(40), cls.__name__, 'pair'):
+                took = {o: seconds(lambda m=make(): calls[o](m)) for o in (calls if n%2 else reversed(calls))}
+                pairs.append(took['whole']/took['once'])
+            ratio[f"{cls.__name__}, {'ids known' if known else 'new'}"] = spread(pairs)
     worlds = dict(none={}, sudden=dict(drift='sudden'), gradual=dict(drift='gradual'), recurring=dict(drift='recurring'), popularity=dict(drift='popularity'),
                   births=dict(drift='births'), everything=dict(drift='births', policy='taste', label_noise=.1, tasks=.5))
     million = {o: spread([seconds(lambda: drift_stream(1_000_000, **kw)) for _ in range(3)], 2) for o,kw in progress(worlds.items(), 'streams', 'stream')}
