@@ -42,7 +42,17 @@ _EVENTS = dict(rmse=lambda r: (r.frame['rating']-_clipped(r))**2, mae=lambda r: 
 
 def _from_mean(metric, mean): return np.sqrt(mean) if metric=='rmse' else mean
 
-# %% ../nbs/12_prequential.ipynb #bf3e5a04
+# %% ../nbs/12_prequential.ipynb #cf409cdf
+class _Built:
+    "A field of a dataclass that may be given as a function: it is called when the field is first read."
+    def __set__(self, report, value): report.__dict__['_frame'] = value
+    def __get__(self, report, owner=None):
+        if report is None: raise AttributeError('frame has no default')
+        frame = report.__dict__['_frame']
+        if callable(frame): frame = report.__dict__['_frame'] = frame()
+        return frame
+
+# %% ../nbs/12_prequential.ipynb #b46d1217
 @dataclass
 class Report: # lint: long
     """What a learner said about every event of a stream before it learned from it.
@@ -50,7 +60,7 @@ class Report: # lint: long
     `frame` has a row per event: user, item, rating (where known), label, pred."""
     name:str            # The learner, as tables and figures call it
     stream_name:str     # The stream, likewise
-    frame:pd.DataFrame  # One row per event
+    frame:pd.DataFrame = _Built() # One row per event; or a function that makes it when it is first read
     target:str='rating' # What `pred` predicts: 'rating' in stars or 'label' as P(like)
     metrics:tuple=('rmse', 'mae', 'auc', 'user_auc', 'log_loss') # Which metrics `summary` holds
     rating_range:tuple=(1., 5.) # Predictions of stars are clipped to it
@@ -142,7 +152,7 @@ def _door(model, stream, target, who):
     if target not in there: raise ValueError(f"{who}: target is {target!r}; this stream has {' and '.join(there)}")
     return target
 
-# %% ../nbs/12_prequential.ipynb #aa485f0a
+# %% ../nbs/12_prequential.ipynb #67f9960f
 _FUSED = 100_000 # events per sweep: few enough for the bar to move, so many that cutting costs nothing
 
 def prequential( # lint: long
@@ -168,16 +178,18 @@ def prequential( # lint: long
     step = _FUSED if fused else batch_size
     preds = []
     memory,start = _peak(),time.perf_counter()
-    for batch in progress(stream.batches(step), name, total=len(stream), step=step):
-        y = batch.events[target].to_numpy(copy=True) # a learner may do with it as it likes
-        if fused: pred = model.predict_learn(batch, y)
+    parts = stream.batches(step) if step<len(stream) else [stream]
+    for batch in progress(parts, name, total=len(stream), step=step):
+        if fused and target==getattr(model, 'target', None): pred = model.predict_learn(batch) # it reads the column itself
+        elif fused: pred = model.predict_learn(batch, batch.events[target].to_numpy(copy=True))
         else:
+            y = batch.events[target].to_numpy(copy=True) # a learner may do with it as it likes
             pred = np.array(model.predict(batch), dtype=np.float64) # kept apart from what the learner may overwrite
             model.partial_fit(batch, y)
-        preds.append(_check(pred, len(y), name))
+        preds.append(_check(pred, len(batch), name))
     seconds,memory = time.perf_counter()-start,_peak()-memory
-    known = {o: stream.events[o].copy() for o in ('user', 'item', 'rating', 'label') if o in stream.events}
-    frame = pd.DataFrame({**known, 'pred': np.concatenate(preds)}, copy=False)
+    pred,known = preds[0] if len(preds)==1 else np.concatenate(preds),[o for o in ('user', 'item', 'rating', 'label') if o in stream.events]
+    frame = lambda: stream.events[known].assign(pred=pred)
     return Report(name, stream.name, frame, target, tuple(metrics), stream.rating_range, seconds, memory)
 
 # %% ../nbs/12_prequential.ipynb #6891d808

@@ -117,6 +117,25 @@ def test_id_map_keeps_types_apart(many):
     assert m.rows(array).tolist()==rows.tolist()
 
 
+some = st.one_of(st.integers(-3, 40), st.integers(65_500, 66_000), st.integers(2**40, 2**40+3))
+
+@given(st.lists(st.one_of(some, st.lists(some, max_size=8), st.integers(-9, -1).map(lambda n: ('cut', -n))), max_size=12))
+@few
+def test_columns_of_integers_get_the_rows_of_their_single_ids(steps):
+    fast,slow = IdMap(),[]
+    for o in steps:
+        if isinstance(o, tuple):
+            fast.cut(max(len(slow)-o[1], 0))
+            del slow[max(len(slow)-o[1], 0):]
+            continue
+        many = o if isinstance(o, list) else [o]
+        before = [slow.index(x) if x in slow else -1 for x in many]
+        assert fast.rows(np.array(many, dtype=np.int64)).tolist()==before
+        slow += [x for x in dict.fromkeys(many) if x not in slow]
+        rows = fast.rows(np.array(many, dtype=np.int64), add=True) if isinstance(o, list) else [fast.row(o, add=True)]
+        assert list(rows)==[slow.index(x) for x in many] and fast.ids==slow and all(type(x) is int for x in fast.ids)
+
+
 def test_numpy_and_pandas_ids_are_python_ids():
     m = IdMap([7, 'a'])
     for column in (np.array([7]), np.array([7], dtype=np.uint8), pd.Series([7], dtype='Int64'), pd.Series([7], dtype=object)):
