@@ -13,6 +13,8 @@ _where = dict(
     losses=['check_gradient'],
     linear=['IncrementalLinear', 'IncrementalLogistic'],
     mf_online=['IncrementalMF'],
+    mf_strategies=['MFStrategy'],
+    mf_als=['GaussianMF', 'IncrementalALS', 'OnlineStack'],
     bert_online=['IncrementalBert'],
 )
 _module = {name: module for module, names in _where.items() for name in names}
