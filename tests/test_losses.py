@@ -5,6 +5,7 @@ from hypothesis import assume, given, settings, strategies as st
 from recinc_nb import losses as L
 from recinc_nb.losses import check_gradient, finite_difference, sigmoid, softmax, softplus
 from recinc_nb.mf import mf_grad, mf_loss
+from recinc_nb.mf_strategies import events_grad, events_loss
 
 few = settings(max_examples=40, deadline=None)
 extreme = st.one_of(st.floats(-1e3, 1e3), st.floats(-5, 5), st.sampled_from([0., -0., 1e3, -1e3, 1e-300, 36.7, -745.2]))
@@ -77,6 +78,18 @@ def test_matrix_factorization_bugs_are_caught():
 s,y01,stars = np.array([-2.3, -.4, .1, .7, 3.]), np.array([0., 1., 1., 0., 1.]), np.array([1., 5., 3., 4., 2.])
 table,which = np.random.default_rng(0).normal(size=(5, 4)), np.array([0, 3, 1, 2, 2])
 hot = lambda scores, y: np.eye(scores.shape[1])[y]
+
+
+@few
+@given(st.integers(0, 2**32-1), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(1, 9))
+def test_matrix_factorization_on_many_events(seed, n_users, n_items, d, n):
+    rng = np.random.default_rng(seed)
+    U,V = rng.normal(size=(n_users, d)),rng.normal(size=(n_items, d))
+    args = U, V, rng.integers(0, n_users, n), rng.integers(0, n_items, n), rng.uniform(1, 5, n)
+    check_gradient(events_loss, events_grad, *args, wrt=(0, 1))
+    if n>1 and all(np.abs(g).max()>1e-3 for g in events_grad(*args)):
+        sums = lambda *a: tuple(n*g for g in events_grad(*a)) # a sum where the loss is a mean
+        with pytest.raises(AssertionError, match='gradient for U'): check_gradient(events_loss, sums, *args, wrt=(0, 1))
 
 
 def test_no_exported_gradient_is_left_out():
