@@ -6,7 +6,7 @@
 __all__ = ['Report', 'compare', 'prequential', 'from_river', 'from_sklearn', 'fading_mean', 'oracle_report', 'TopReport',
            'prequential_topn', 'paired_bootstrap']
 
-# %% ../nbs/12_prequential.ipynb #23a4a634
+# %% ../nbs/12_prequential.ipynb #079064f7
 import time
 from dataclasses import dataclass, replace
 import numpy as np, pandas as pd
@@ -15,7 +15,7 @@ from .core import progress
 from .metrics import auc, calibration_ratio, coverage, hit_rate, log_loss, mae, mrr, ndcg, normalized_entropy
 from .metrics import rank_counts, rank_gain, rmse, user_auc
 from .plots import COLORS
-from .streams import Stream, event_columns
+from .streams import Stream, _key, event_columns
 
 # %% ../nbs/12_prequential.ipynb #e6f5d4a2
 def _clipped(r): return np.clip(r.frame['pred'], *r.rating_range)
@@ -323,7 +323,7 @@ class TopReport(Report):
     n_items:int=1  # Items in the whole stream, of which `coverage` is a share
     _known,_unit = _TOP_METRICS,'positives'
 
-# %% ../nbs/12_prequential.ipynb #594e85c0
+# %% ../nbs/12_prequential.ipynb #5e2148b9
 def _positives(stream, positive):
     if not isinstance(positive, str):
         if 'rating' not in stream.events: raise ValueError(
@@ -335,8 +335,11 @@ def _positives(stream, positive):
 
 def _met_order(ids):
     "A number for each id in the order in which they are first met; 1, '1' and True are three ids."
-    rows = {}
-    return [rows.setdefault((type(o), o), len(rows)) for o in ids.tolist()], rows
+    rows,names,out = {},[],[]
+    for o in ids.tolist():
+        out.append(rows.setdefault(_key(o), len(rows)))
+        if len(rows)>len(names): names.append(o)
+    return out, rows, names
 
 def _best(scores, k):
     "Positions of the k highest scores, the best first; of equals, those that come first."
@@ -344,12 +347,12 @@ def _best(scores, k):
     among = np.flatnonzero(scores>=np.partition(scores, -k)[-k]) # the k best and what ties with the last of them
     return among[np.argsort(-scores[among], kind='stable')[:k]]
 
-# %% ../nbs/12_prequential.ipynb #a35b3f34
+# %% ../nbs/12_prequential.ipynb #d2bf4d83
 class _Scorer: # lint: long
     "Scores of all items met so far, in the order in which the stream met them, from a learner that has its own order."
-    def __init__(self, model, columns, rows, name):
-        self.model,self.columns,self.rows,self.name = model,columns,rows,name
-        self.names,self.ids = [o for _,o in rows],np.empty(len(rows), dtype=columns['item'].dtype)
+    def __init__(self, model, columns, rows, names, name):
+        self.model,self.columns,self.rows,self.names,self.name = model,columns,rows,names,name
+        self.ids = np.empty(len(rows), dtype=columns['item'].dtype)
         for n,o in enumerate(self.names): self.ids[n] = o
         self.place,self.buffer = np.zeros(0, dtype=np.int64),np.empty(len(rows)+1) # the last place is for items outside the stream
         if not hasattr(model, 'score_items') and not hasattr(model, 'predict'): raise TypeError(
@@ -364,7 +367,7 @@ class _Scorer: # lint: long
         known = self.model.items_.ids
         raw = self._good(raw, len(known))
         if len(known)>len(self.place): # items that the learner has met since
-            new = [self.rows.get((type(o), o), -1) for o in known[len(self.place):]]
+            new = [self.rows.get(_key(o), -1) for o in known[len(self.place):]]
             self.place = np.concatenate([self.place, new])
         s = self.buffer[:met]
         self.buffer.fill(np.nan)
@@ -384,7 +387,7 @@ class _Scorer: # lint: long
             f"prequential_topn: {self.name} gave an item the score {s[~np.isfinite(s)][0]}; lower its learning rate")
         return s
 
-# %% ../nbs/12_prequential.ipynb #895e1e9a
+# %% ../nbs/12_prequential.ipynb #7a319889
 def prequential_topn( # lint: long
     model,         # A learner: `partial_fit`, and `score_items` or `predict`
     stream:Stream, # Events in time order
@@ -405,13 +408,13 @@ def prequential_topn( # lint: long
     if not hasattr(model, 'partial_fit'): raise TypeError(f"prequential_topn: {name} has no partial_fit; give it one")
     chosen = np.flatnonzero(_positives(stream, positive))
     columns = {o: stream.events[o].to_numpy() for o in stream.events}
-    (item,rows),(user,_) = _met_order(columns['item']),_met_order(columns['user'])
+    (item,rows,names),(user,*_) = _met_order(columns['item']),_met_order(columns['user'])
     users,met = columns['user'].tolist(),[0, *(np.maximum.accumulate(item)+1).tolist()] # items met before each event
     y = np.ones(len(stream)) if only else columns[target]
     def learn(a, b):
         if only and hasattr(model, 'learn_one'): model.learn_one(users[a], score.names[item[a]], 1.) # the same, and quicker
         else: model.partial_fit({o: c[a:b] for o,c in columns.items()}, y[a:b].copy())
-    had,score,found,done = {},_Scorer(model, columns, rows, name),[],0
+    had,score,found,done = {},_Scorer(model, columns, rows, names, name),[],0
     memory,start = _peak(),time.perf_counter()
     for n in progress(chosen, name, unit='positive'):
         if done<n and not only:

@@ -3,7 +3,7 @@ import json, math
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
-from helpers import python
+from helpers import python, state, table
 from recinc_nb import BiasBaseline, GaussianMF, IncrementalALS, IncrementalMF, ItemItem, MFStrategy, OnlineStack, Popularity, RunningMean, Stream, drift_stream
 from recinc_nb.baselines import IdMap, grow_rows
 
@@ -18,17 +18,6 @@ few = settings(max_examples=25, deadline=None)
 ids = st.recursive(st.one_of(st.integers(-2**70, 2**70), st.text(max_size=3), st.booleans(), st.sampled_from([0, 1, '0', '1', True, False])),
                    lambda o: st.tuples(o, o), max_leaves=3)
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
-
-
-def table(rows, target):
-    "Events as a dict of columns; ids stay the objects that they are."
-    user,item,y = zip(*rows) if rows else ((), (), ())
-    return dict(user=list(user), item=list(item)), [float(r>=4) if target=='label' else float(r) for r in y]
-
-
-def state(m):
-    return {**{k: v.tobytes() for k,v in m._arrays().items()}, 'users': repr(m.users_.ids), 'items': repr(m.items_.ids),
-            'seen': [o.tobytes() for o in m.seen_], 'more': repr(m._state())}
 
 
 @every

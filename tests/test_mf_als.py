@@ -3,7 +3,7 @@ import math
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
-from helpers import python
+from helpers import python, state, table
 from recinc_nb.baselines import BiasBaseline, Popularity, RunningMean
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack, fold_in, rls_update
 from recinc_nb.mf_online import IncrementalMF
@@ -17,16 +17,6 @@ every = pytest.mark.parametrize('name', LEARNERS)
 few = settings(max_examples=25, deadline=None)
 ids = st.one_of(st.integers(0, 6), st.sampled_from(['0', '1', True, False, (1, 'a'), (True, 'a')]))
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
-
-
-def table(rows):
-    user,item,y = zip(*rows) if rows else ((), (), ())
-    return dict(user=list(user), item=list(item)), [float(o) for o in y]
-
-
-def state(m):
-    return {**{k: v.tobytes() for k,v in m._arrays().items()}, 'users': repr(m.users_.ids), 'items': repr(m.items_.ids),
-            'seen': [o.tobytes() for o in m.seen_], 'more': repr(m._state())}
 
 
 @every

@@ -3,6 +3,7 @@ import math
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
+from helpers import state, table
 from recinc_nb import IncrementalMF, drift_stream
 from recinc_nb.mf_strategies import MFStrategy, anchored_step, events_grad, events_loss, forgetting_terms
 
@@ -14,16 +15,6 @@ every = pytest.mark.parametrize('name', LEARNERS)
 few = settings(max_examples=15, deadline=None)
 ids = st.sampled_from([0, 1, 2, 3, '0', '1', True, (1, 2), (1, (2, 'a'))])
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
-
-
-def table(rows, target):
-    user,item,y = zip(*rows) if rows else ((), (), ())
-    return dict(user=list(user), item=list(item)), [float(r>=4) if target=='label' else float(r) for r in y]
-
-
-def state(m):
-    return {**{k: v.tobytes() for k,v in m._arrays().items()}, 'users': repr(m.users_.ids), 'items': repr(m.items_.ids),
-            'seen': [o.tobytes() for o in m.seen_], 'more': repr(m._state())}
 
 
 @every

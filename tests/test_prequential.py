@@ -384,3 +384,11 @@ def test_sklearn_learners_learn_what_they_are_for():
     assert stars.summary['rmse'] < prequential(Constant(), s).summary['rmse'] and clicks.summary['auc'] > .52
     top = prequential_topn(from_sklearn(SGDRegressor(learning_rate='constant', eta0=.05)), s.take(100))
     assert len(top.frame) and top.frame['better'].notna().all()
+
+
+def test_tuples_that_python_calls_equal_are_two_items_in_a_list_of_ten():
+    "(1, 'a') and (True, 'a') are one key in a dictionary, and two ids for every learner."
+    column = np.empty(4, dtype=object)
+    column[:] = [(1, 'a'), (True, 'a'), (1, 'a'), (True, 'a')]
+    run = prequential_topn(Popularity(decay=1.), Stream(dict(user=[1, 1, 2, 2], item=column, label=[1, 1, 1, 1])), k=1)
+    assert run.n_items==2 and len(run.frame)==4 and run.frame['candidates'].tolist()==[0, 0, 2, 1]
