@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['COLORS', 'STYLES', 'MARKERS', 'band', 'explore']
 
-# %% ../nbs/01_plots.ipynb #fe1e092d
+# %% ../nbs/01_plots.ipynb #a582c775
 from collections.abc import Callable
+from functools import wraps
 from inspect import signature
 import numpy as np
 from .core import unattended
@@ -49,7 +50,7 @@ def band(
     ax.fill_between(x, mean-se, mean+se, color=line.get_color(), alpha=.2, lw=0)
     return mean, se
 
-# %% ../nbs/01_plots.ipynb #708adacc
+# %% ../nbs/01_plots.ipynb #cc222445
 def explore(
     f:Callable, # Draws one figure for one setting
     **ranges,   # One slider per argument of `f`: (low, high, step)
@@ -64,4 +65,6 @@ def explore(
         if len(r)!=3 or not (r[0]<r[1] and r[2]>0): raise ValueError(f"explore: {name} is {r}; give (low, high, step)")
     if unattended(): return
     from ipywidgets import interact
-    interact(f, **ranges)
+    @wraps(f)
+    def draw(**settings): f(**settings) # what f returns is not for the screen
+    interact(draw, **ranges)
