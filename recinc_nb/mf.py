@@ -9,7 +9,7 @@ __all__ = ['mf_score', 'mf_loss', 'mf_grad']
 import numpy as np
 from .losses import sigmoid
 
-# %% ../nbs/30_mf.ipynb #4604a576
+# %% ../nbs/30_mf.ipynb #a3751e5a
 def mf_score(
     p:np.ndarray, # One user's factors, `U[u]`; shape (k,); unit √stars; k may be 0
     q:np.ndarray, # One item's factors, `V[i]`; shape (k,); unit √stars
@@ -19,19 +19,21 @@ def mf_score(
 )->float:         # Predicted rating, in stars (or a logit, where the loss is logistic)
     """Score one user and one item: equation (2).
 
-    Raises `ValueError` if the factors differ in shape.
+    Raises `ValueError` if the factors are not two vectors of one length.
     Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263)."""
-    if p.shape!=q.shape: raise ValueError(
-        f"mf_score: user factors have shape {p.shape} but item factors {q.shape}; build both with the same n_factors")
+    if p.shape!=q.shape or p.ndim!=1: raise ValueError(
+        f"mf_score: user factors have shape {p.shape} and item factors {q.shape}; give one row of each, built with the same n_factors")
     return float(mean + b_u + b_i + p @ q)
 
-# %% ../nbs/30_mf.ipynb #1236e53a
-def _check(who, y, loss):
+# %% ../nbs/30_mf.ipynb #1eb9f102
+def _check(who, y, l2, l2_bias, loss):
+    if not (0<=l2<np.inf and 0<=l2_bias<np.inf): raise ValueError(
+        f"{who}: l2 is {l2} and l2_bias {l2_bias}; use numbers from 0 on, or large factors are rewarded")
     if loss not in ('squared', 'logistic'): raise ValueError(f"{who}: loss is {loss!r}; use 'squared' or 'logistic'")
     if not np.isfinite(y): raise ValueError(f"{who}: y is {y}; leave missing ratings out of the sum, they are no numbers")
     if loss=='logistic' and not 0<=y<=1: raise ValueError(f"{who}: y is {y}; the logistic loss wants a label in [0, 1], not stars")
 
-# %% ../nbs/30_mf.ipynb #cebafbb3
+# %% ../nbs/30_mf.ipynb #390929c8
 def mf_loss(
     p:np.ndarray,       # One user's factors; shape (k,)
     q:np.ndarray,       # One item's factors; shape (k,)
@@ -45,13 +47,16 @@ def mf_loss(
 )->float:               # Loss, in stars² or nats
     """Loss of one observed rating, with its penalties: equation (3), or (6) when logistic.
 
-    Raises `ValueError` for an unknown loss, a rating that is not finite, or a label outside [0, 1]."""
-    _check('mf_loss', y, loss)
+    Raises `ValueError` for an unknown loss, a rating that is not finite, a label outside [0, 1], a negative penalty, or
+    factors that differ in shape.
+    Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263), the penalty inside the sum as in
+    [Zhou and others 2008](https://doi.org/10.1007/978-3-540-68880-8_32)."""
+    _check('mf_loss', y, l2, l2_bias, loss)
     s = mf_score(p, q, b_u, b_i, mean)
     data = .5*(y - s)**2 if loss=='squared' else np.logaddexp(0., s) - y*s
     return float(data + .5*l2*(p@p + q@q) + .5*l2_bias*(b_u**2 + b_i**2))
 
-# %% ../nbs/30_mf.ipynb #ad39def7
+# %% ../nbs/30_mf.ipynb #81db5c7f
 def mf_grad(
     p:np.ndarray,       # One user's factors; shape (k,)
     q:np.ndarray,       # One item's factors; shape (k,)
@@ -65,8 +70,9 @@ def mf_grad(
 )->tuple[np.ndarray,np.ndarray,float,float]: # Gradients for `p`, `q` (each shape (k,)), `b_u` and `b_i`
     """Gradient of `mf_loss`: equation (5), for both losses. All four are taken at the old values; an update subtracts them.
 
-    Raises `ValueError` as `mf_loss` does."""
-    _check('mf_grad', y, loss)
+    Raises `ValueError` as `mf_loss` does.
+    Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263), stochastic gradient descent."""
+    _check('mf_grad', y, l2, l2_bias, loss)
     s = mf_score(p, q, b_u, b_i, mean)
     err = y - (s if loss=='squared' else float(sigmoid(s)))
     return l2*p - err*q, l2*q - err*p, float(l2_bias*b_u - err), float(l2_bias*b_i - err)
