@@ -86,8 +86,8 @@ def anchored_step(
     m,rate = (p + lr*anchor*previous)/(1 + lr*anchor),lr/(1 + lr*anchor)
     return m + rate*(y - m@q)/(1 + rate*(q@q))*q
 
-# %% ../nbs/32_mf_strategies.ipynb #e3fdbec1
-@njit(fastmath={'reassoc', 'nsz', 'contract'}, error_model='numpy', cache=True)
+# %% ../nbs/32_mf_strategies.ipynb #3c632a76
+@njit(error_model='numpy', cache=True)
 def mf_strategy_sweep( # lint: long
     users,         # Rows of users; shape (n,), int64
     items,         # Rows of items; shape (n,), int64
@@ -100,8 +100,6 @@ def mf_strategy_sweep( # lint: long
     item_bias,     # shape (n_items,), float32
     item_weight,   # Faded count of events; shape (n_items,), float32
     mean,          # Sum and number of all observations; shape (2,), float64
-    n_users_met,   # Rows of users below this were met before
-    n_items_met,   # Rows of items below this were met before
     lr,            # Step size of factors; float32
     l2,            # Penalty on factors; float32
     shrink_user,   # As in `mf_sweep`
@@ -122,15 +120,15 @@ def mf_strategy_sweep( # lint: long
 ):
     "Predict and learn n events, one after the other, each moving only what it may: equations (1) and (8)."
     one,again,pull = np.float32(1),np.empty(1),lr*anchor
-    h = np.float32(.25) if logistic else one
-    rate,n_u,n_i = lr/(one + pull),n_users_met,n_items_met
+    h = one if logistic is None else np.float32(.25)
+    rate = lr/(one + pull)
     for n in range(len(users)):
         u,i,now = users[n],items[n],slice(n, n+1)
         move_u = users_move and u>=first_user and user_listed[u]
         move_i = items_move and i>=first_item and item_listed[i]
         whole = move_u and move_i and factors_move and anchor==0
         mf_sweep(users[now], items[now], y[now], pred[now], user_factors, user_bias, user_weight, item_factors, item_bias, item_weight,
-                 mean, n_u, n_i, lr, l2, shrink_user, shrink_item, decay_user, decay_item, logistic, whole)
+                 mean, lr, l2, shrink_user, shrink_item, decay_user, decay_item, logistic, whole)
         if not whole:
             p,q = user_factors[u],item_factors[i]
             e = e_slid = np.float32(y[n] - pred[n])
@@ -138,7 +136,7 @@ def mf_strategy_sweep( # lint: long
                 if move_u and u<len(user_anchor): p[:] = (p + pull*user_anchor[u])/(one + pull)
                 if move_i and i<len(item_anchor): q[:] = (q + pull*item_anchor[i])/(one + pull)
                 mf_sweep(users[now], items[now], y[now], again, user_factors, user_bias, user_weight, item_factors, item_bias, item_weight,
-                         mean, n_u, n_i, lr, l2, shrink_user, shrink_item, decay_user, decay_item, logistic, False)
+                         mean, lr, l2, shrink_user, shrink_item, decay_user, decay_item, logistic, False)
                 e_slid = np.float32(y[n] - again[0])
             mean[0] += y[n]
             mean[1] += 1
@@ -158,12 +156,11 @@ def mf_strategy_sweep( # lint: long
                     a,b = p[f],q[f]
                     if move_u: p[f] = keep*a + e_slid*b
                     if move_i: q[f] = keep*b + e_slid*a
-        n_u,n_i = max(n_u, u+1),max(n_i, i+1)
 
 # %% ../nbs/32_mf_strategies.ipynb #d695c475
 _UPDATES = 'both', 'users', 'items', 'biases', 'new rows'
 
-# %% ../nbs/32_mf_strategies.ipynb #8e1888cd
+# %% ../nbs/32_mf_strategies.ipynb #e2490f78
 class MFStrategy(IncrementalMF): # lint: long
     """`IncrementalMF` whose updates, after a warm-up, move only some of the parameters: equations (1) and (8).
 
@@ -223,8 +220,8 @@ class MFStrategy(IncrementalMF): # lint: long
         known = tuple(max(n, int(r[:cut].max(initial=-1))+1) for n,r in zip(known, (users, items)))
         if self._n_old is None: self._draw_line(known)
         first,f = self._n_old if self.update=='new rows' else (0, 0),np.float32
-        mf_strategy_sweep(users[cut:], items[cut:], y[cut:], pred[cut:], *self._tables.values(), self.mean_, *known,
-            f(self._lr), f(self._l2), f(self.shrink_user), f(self.shrink_item), f(self.decay_user), f(self.decay_item), self.loss=='logistic',
+        mf_strategy_sweep(users[cut:], items[cut:], y[cut:], pred[cut:], *self._tables.values(), self.mean_,
+            f(self._lr), f(self._l2), f(self.shrink_user), f(self.shrink_item), f(self.decay_user), f(self.decay_item), True if self.loss=='logistic' else None,
             self.update!='items', self.update!='users', self.update!='biases', *first, *self._listed.values(), *self._anchors, f(self.anchor))
 
     def _draw_line(self, known):
