@@ -15,6 +15,7 @@ _where = dict(
     mf_online=['IncrementalMF'],
     mf_strategies=['MFStrategy'],
     mf_als=['GaussianMF', 'IncrementalALS', 'OnlineStack'],
+    mf_rank=['BPRMF', 'ISGD', 'ImplicitALS', 'RAISGD', 'RankStack', 'SoftmaxMF'],
     bert_online=['IncrementalBert'],
 )
 _module = {name: module for module, names in _where.items() for name in names}

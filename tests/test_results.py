@@ -1,6 +1,7 @@
 """Defaults are those that the tuning command found; the record of the demo is of the real stream."""
 import inspect
-from recinc_nb import BiasBaseline, GaussianMF, IncrementalALS, IncrementalBert, IncrementalLinear, IncrementalLogistic, IncrementalMF, ItemItem, OnlineStack, Popularity, bert, mf_online, results
+from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, GaussianMF, ImplicitALS, IncrementalALS, IncrementalBert, IncrementalLinear, IncrementalLogistic,
+                       IncrementalMF, ItemItem, OnlineStack, Popularity, RankStack, SoftmaxMF, bert, mf_online, results)
 
 def defaults(cls): return {o.name: o.default for o in inspect.signature(cls).parameters.values()}
 
@@ -26,6 +27,12 @@ def test_counters_were_tuned_on_the_first_30_percent():
     found = results('tuning_topn')
     assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
     for cls in (Popularity, ItemItem): assert found['best'][cls.__name__]['settings'].items() <= defaults(cls).items()
+
+
+def test_learners_of_likes_were_tuned_on_the_first_30_percent():
+    found = results('tuning_rank')
+    assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
+    for cls in (ISGD, RAISGD, BPRMF, ImplicitALS, SoftmaxMF, RankStack): assert found['best'][cls.__name__]['settings'].items() <= defaults(cls).items()
 
 
 def test_exact_learners_were_tuned_on_the_first_30_percent():

@@ -6,6 +6,7 @@
     python tools/tune.py linear       IncrementalLinear and IncrementalLogistic on hashed users and items: their step sizes
     python tools/tune.py exact        IncrementalALS, GaussianMF and OnlineStack
     python tools/tune.py topn         Popularity and ItemItem, by hit rate at 10
+    python tools/tune.py rank         the six learners of likes alone, by hit rate at 10, some five minutes
     python tools/tune.py bert         IncrementalBert on MiniLM, about ten minutes
 
 Every setting is scored prequentially (predict, then learn) on events 1 to 30,000. BERT is reported on the first 3,000 events,
@@ -23,6 +24,7 @@ from recinc_nb.core import machine, progress
 from recinc_nb.linear import IncrementalLinear, IncrementalLogistic
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
+from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD, ImplicitALS, RankStack, SoftmaxMF
 from recinc_nb.prequential import prequential, prequential_topn
 from recinc_nb.streams import movielens_100k
 
@@ -113,6 +115,24 @@ def topn():
     plain = min((o for o in rows if 'shrink' in o[2] and o[2]['decay']==1.), key=lambda o: o[0])
     rows.append((plain[0], 'ItemItem, decay=1', plain[2]))
     record('tuning_topn', stream, 'miss rate at 10', rows)
+
+
+def rank():
+    "The learners of likes: share of likes that were not among the ten best of all items met; the score is what they miss. Sizes are chosen by hand."
+    stream = movielens_100k()
+    stream = stream.take(int(SHARE*len(stream)))
+    around = lambda base, **values: [base, *(base | {o: v} for o in values for v in values[o])] # one setting moved at a time
+    tried = [(ISGD, s) for s in around(dict(lr=.1, l2=.01), lr=(.03, .3), l2=(0., .1))]
+    tried += [(RAISGD, s) for s in around(dict(lr=.3, n_negatives=10), lr=(.15, .45), n_negatives=(3, 30))]
+    tried += [(BPRMF, s) for s in around(dict(lr=.1, n_candidates=4), lr=(.06, .15), n_candidates=(1, 16))]
+    tried += [(ImplicitALS, s) for s in around(dict(alpha=3., l2=10., decay=.9), alpha=(1., 6.), l2=(5., 20.), decay=(.85, .95, 1.))]
+    tried += [(SoftmaxMF, s) for s in around(dict(lr=.1, decay=.85), lr=(.07, .15), decay=(.8, .9, 1.))]
+    tried += [(RankStack, s) for s in around(dict(lr=.01), lr=(.005, .02))]
+    rows = []
+    for cls,s in progress(tried, 'likes', 'setting'):
+        try: rows.append((1 - prequential_topn(cls(**s), stream).summary['hit_rate'], cls.__name__, s))
+        except (FloatingPointError, ValueError): rows.append((np.inf, cls.__name__, s)) # the step was too large: a score is nan
+    record('tuning_rank', stream, 'miss rate at 10', rows)
 
 
 def bert():
