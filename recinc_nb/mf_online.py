@@ -5,13 +5,16 @@
 # %% auto #0
 __all__ = ['mf_sweep', 'IncrementalMF']
 
-# %% ../nbs/31_mf_online.ipynb #ee485df6
+# %% ../nbs/31_mf_online.ipynb #78b45336
 import numpy as np
+from fastcore.basics import patch
 from numba import njit
-from .baselines import IdLearner, grow_rows
+from .baselines import IdLearner, grow_rows, keep_best
+from .streams import event_columns
+from .vectors import aligned_zeros, at_address, prefetch_row, row_products, row_step
 
-# %% ../nbs/31_mf_online.ipynb #5f128145
-@njit(fastmath={'reassoc', 'nsz', 'contract'}, error_model='numpy', cache=True)
+# %% ../nbs/31_mf_online.ipynb #8a63105a
+@njit(error_model='numpy', cache=True)
 def mf_sweep( # lint: long
     users,         # Rows of users; shape (n,), int64; -1 for one never met
     items,         # Rows of items; shape (n,), int64
@@ -19,43 +22,39 @@ def mf_sweep( # lint: long
     pred,          # Receives the predictions, in stars or as P(like); shape (n,), float64
     user_factors,  # shape (n_users, k), float32
     user_bias,     # shape (n_users,), float32
-    user_weight,   # Faded count of events; shape (n_users,), float32
+    user_weight,   # Faded count of events, 0 for a row that waits for its first; shape (n_users,), float32
     item_factors,  # shape (n_items, k), float32
     item_bias,     # shape (n_items,), float32
     item_weight,   # Faded count of events; shape (n_items,), float32
     mean,          # Sum and number of all observations; shape (2,), float64
-    n_users_met,   # Rows of users below this were met before
-    n_items_met,   # Rows of items below this were met before
     lr,            # Step size of factors; 1/stars; float32
     l2,            # Penalty on factors; stars; float32
     shrink_user,   # λ of equation (3) for users; events; float32
     shrink_item,   # λ for items; events; float32
     decay_user,    # γ of equation (3) for users; in (0, 1]; float32
     decay_item,    # γ for items; in (0, 1]; float32
-    logistic,      # Logistic loss instead of squared?
+    logistic,      # True for the logistic loss, None for the squared one: each gets machine code of its own
     learn,         # Learn, or only predict?
 ):
     "Equations (1) to (4) for n events, one after the other; changes the tables in place if `learn`."
     one,total,count = np.float32(1),mean[0],mean[1]
-    h = np.float32(.25) if logistic else one
-    n_u,n_i,k = np.uintp(n_users_met),np.uintp(n_items_met),np.uintp(user_factors.shape[1])
+    keep,h = one - lr*l2,one if logistic is None else np.float32(.25)
+    n_u,n_i,last = np.uintp(len(user_bias)),np.uintp(len(item_bias)),len(users)-1
     for n in range(len(users)):
-        u,i = np.uintp(users[n]),np.uintp(items[n])   # -1 becomes the largest number there is: never met
-        if logistic: s = np.float32(np.log((total+1)/(count-total+1)))
+        a,b = users[min(n+8, last)],items[min(n+8, last)]   # eight events ahead: their rows may start to come
+        prefetch_row(user_factors, a); prefetch_row(user_bias, a); prefetch_row(user_weight, a)
+        prefetch_row(item_factors, b); prefetch_row(item_bias, b); prefetch_row(item_weight, b)
+        u,i = np.uintp(users[n]),np.uintp(items[n])         # -1 becomes the largest number there is: no such row
+        if logistic is not None: s = np.float32(np.log((total+1)/(count-total+1)))
         else: s = np.float32(total/count) if count>0 else np.float32(3)
-        met = u<n_u and i<n_i
         if u<n_u: s += user_bias[u]
         if i<n_i: s += item_bias[i]
-        dot = c = np.float32(0)
-        if learn or met:
-            p,q = user_factors[u],item_factors[i]
-            for f in range(k):
-                dot += p[f]*q[f]
-                c += p[f]*p[f] + q[f]*q[f]
-            if met: s += dot
-        if logistic: s = one/(one + np.exp(-s))
+        there = u<n_u and i<n_i
+        dot,size = row_products(user_factors, u, item_factors, i) if there else (np.float32(0), np.float32(0))
+        if there and user_weight[u]>0 and item_weight[i]>0: s += dot   # both were met
+        if logistic is not None: s = one/(one + np.exp(-s))
         pred[n] = s
-        if learn:
+        if learn and there:
             e = np.float32(y[n]) - s
             total += y[n]
             count += 1
@@ -63,19 +62,43 @@ def mf_sweep( # lint: long
             item_weight[i] = decay_item*item_weight[i] + one
             user_bias[u] += e/(h*(user_weight[u] + shrink_user))
             item_bias[i] += e/(h*(item_weight[i] + shrink_item))
-            e,keep = lr*e/(one + lr*h*c),one - lr*l2
-            p,q = user_factors[u],item_factors[i]
-            for f in range(k):
-                a,b = p[f],q[f]
-                p[f],q[f] = keep*a + e*b,keep*b + e*a   # both from the old values
-            if u>=n_u: n_u = u + np.uintp(1)
-            if i>=n_i: n_i = i + np.uintp(1)
+            row_step(user_factors, u, item_factors, i, keep, lr*e/(one + lr*h*size))
     mean[0],mean[1] = total,count
+
+# %% ../nbs/31_mf_online.ipynb #08049321
+@njit(cache=True)
+def _mf_one(address, u, i, y, learn): # the prediction; when learning NaN for a y that is refused, infinity for an overflow
+    at = at_address(address, (14,), np.int64)
+    n_u,n_i,k,f4 = at[10],at[11],at[12],np.float32
+    U,b_u,w_u = at_address(at[0], (n_u, k), f4),at_address(at[1], (n_u,), f4),at_address(at[2], (n_u,), f4)
+    V,b_i,w_i = at_address(at[3], (n_i, k), f4),at_address(at[4], (n_i,), f4),at_address(at[5], (n_i,), f4)
+    mean,numbers = at_address(at[6], (2,), np.float64),at_address(at[9], (2,), np.float64)
+    o,rows = at_address(at[7], (6,), f4),at_address(at[8], (2,), np.int64)
+    rows[0],rows[1],numbers[0] = u,i,y
+    logistic = at[13]>0
+    if learn and not (np.isfinite(y) and (not logistic or 0<=y<=1)): return np.nan
+    user,item,y_here,pred = rows[:1],rows[1:],numbers[:1],numbers[1:]
+    if logistic: mf_sweep(user, item, y_here, pred, U, b_u, w_u, V, b_i, w_i, mean, o[0], o[1], o[2], o[3], o[4], o[5], True, learn)
+    else: mf_sweep(user, item, y_here, pred, U, b_u, w_u, V, b_i, w_i, mean, o[0], o[1], o[2], o[3], o[4], o[5], None, learn)
+    return np.inf if learn and not np.isfinite(numbers[1]) else numbers[1]
+
+# %% ../nbs/31_mf_online.ipynb #1d68a808
+@njit(cache=True)
+def _mf_top(u, n_items, had, k, user_factors, user_bias, user_weight, item_factors, item_bias, item_weight, start):
+    best,rows = np.full(k, -np.inf),np.full(k, -1)
+    base,met = np.float32(start),0<=u<len(user_bias) and user_weight[u]>0
+    if 0<=u<len(user_bias): base += user_bias[u]
+    for i in range(n_items):
+        s = base + item_bias[i]
+        if met and item_weight[i]>0: s += row_products(user_factors, u, item_factors, i)[0]
+        if s>best[-1]: keep_best(s, i, had, best, rows)
+    there = rows>=0
+    return rows[there],best[there]
 
 # %% ../nbs/31_mf_online.ipynb #a3222327
 _TUNED = dict(squared=dict(lr=.2, l2=.02), logistic=dict(lr=.4, l2=.005)) # by tools/tune.py
 
-# %% ../nbs/31_mf_online.ipynb #24434bf2
+# %% ../nbs/31_mf_online.ipynb #30f4bb3e
 class IncrementalMF(IdLearner): # lint: long
     """Matrix factorization with biases that learns one event at a time: equations (1) to (4).
 
@@ -95,10 +118,14 @@ class IncrementalMF(IdLearner): # lint: long
         decay_item:float=.99,   # The same for items
         seed:int=0,             # Of the random start of new rows
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
+        max_rows:int|None=None, # Most users, and most items, that are kept: who was away the longest leaves; None for all
     ):
         self.n_factors,self.loss,self.lr,self.l2,self.init_std = n_factors,loss,lr,l2,init_std
         self.shrink_user,self.shrink_item,self.decay_user,self.decay_item = shrink_user,shrink_item,decay_user,decay_item
-        self.seed,self.remember_seen = seed,remember_seen
+        self.seed,self.remember_seen,self.max_rows = seed,remember_seen,max_rows
+
+    _short = None # what `learn_one` needs, by address
+    _slack = 10_000 # with `max_rows`: so many entries of the log may be about those who left, or said twice
 
     @property
     def target(self)->str: # 'rating' or 'label'
@@ -111,27 +138,33 @@ class IncrementalMF(IdLearner): # lint: long
         rules = dict(loss=(self.loss in _TUNED, "'squared' or 'logistic'"), n_factors=(self.n_factors>=0, 'at least 0'),
             lr=(self._lr>0, 'above 0'), l2=(self._l2>=0, 'at least 0'), init_std=(self.init_std>=0, 'at least 0'),
             shrink_user=(self.shrink_user>0, 'above 0'), shrink_item=(self.shrink_item>0, 'above 0'),
-            decay_user=(0<self.decay_user<=1, 'in (0, 1]'), decay_item=(0<self.decay_item<=1, 'in (0, 1]'))
+            decay_user=(0<self.decay_user<=1, 'in (0, 1]'), decay_item=(0<self.decay_item<=1, 'in (0, 1]'), max_rows=(self.max_rows is None or self.max_rows>=1, 'of at least 1, or None'))
         for name,(ok,rule) in rules.items():
             if not ok: raise ValueError(f"IncrementalMF: {name} is {getattr(self, name)!r}; use a value {rule}")
         self._rngs = {side: np.random.default_rng([self.seed, n]) for n,side in enumerate(('user', 'item'))}
         self._tables = {(side, o): np.zeros((0, self.n_factors) if o=='factors' else 0, dtype=np.float32)
                         for side in ('user', 'item') for o in ('factors', 'bias', 'weight')}
         self._begun,self.mean_ = dict(user=0, item=0),np.zeros(2)
+        self._order,self._kept = ({}, {}),0 # with `max_rows`: rows, those used last at the end; entries of the log that were kept
+        self._born = np.zeros((2, self.max_rows or 0), dtype=np.int64) # length of the log when a row was last emptied
+        self._numbers = np.array([self._lr, self._l2, self.shrink_user, self.shrink_item, self.decay_user, self.decay_item], dtype=np.float32)
+
+    def _room(self, n_users, n_items): # all tables get it, or none does
+        sizes = dict(user=n_users, item=n_items)
+        self._tables = {(side, o): grow_rows(table, sizes[side]) for (side,o),table in self._tables.items()}
+        self._place()
 
     def _grow(self, n_users, n_items):
+        self._room(n_users, n_items)
         for side,n in dict(user=n_users, item=n_items).items():
             old = self._begun[side]
             if n<=old: continue
-            for o in ('factors', 'bias', 'weight'): self._tables[side, o] = grow_rows(self._tables[side, o], n)
             start = self._rngs[side].standard_normal((n-old, self.n_factors), dtype=np.float32)
             self._tables[side, 'factors'][old:n] = start*np.float32(self.init_std)
             self._begun[side] = n
 
     def _sweep(self, users, items, y, pred, known, learn):
-        f = np.float32
-        mf_sweep(users, items, y, pred, *self._tables.values(), self.mean_, *known, f(self._lr), f(self._l2), f(self.shrink_user),
-                 f(self.shrink_item), f(self.decay_user), f(self.decay_item), self.loss=='logistic', learn)
+        mf_sweep(users, items, y, pred, *self._tables.values(), self.mean_, *self._numbers, True if self.loss=='logistic' else None, learn)
 
     def _part(self, side, o): return self._tables[side, o][:self._begun[side]]
     user_factors_ = property(lambda self: self._part('user', 'factors'), doc="Factors of the users met; shape (n_users, n_factors), float32")
@@ -139,10 +172,141 @@ class IncrementalMF(IdLearner): # lint: long
     user_bias_ = property(lambda self: self._part('user', 'bias'), doc="Biases of the users met; shape (n_users,), float32")
     item_bias_ = property(lambda self: self._part('item', 'bias'), doc="Biases of the items met; shape (n_items,), float32")
 
-    def _arrays(self): return {'mean': self.mean_, **{f'{side}_{o}': self._part(side, o) for side,o in self._tables}}
-    def _state(self): return dict(generators={side: rng.bit_generator.state for side,rng in self._rngs.items()})
+    def _arrays(self):
+        order = {f'{side}_order': np.array(list(o), dtype=np.int64) for side,o in zip(('user', 'item'), self._order)}
+        return {'mean': self.mean_, 'born': self._born, **order, **{f'{side}_{o}': self._part(side, o) for side,o in self._tables}}
+    def _state(self): return dict(generators={side: rng.bit_generator.state for side,rng in self._rngs.items()}, kept=self._kept)
     def _set(self, arrays, config):
-        self.mean_ = arrays['mean'].copy()
-        for side,o in self._tables: self._tables[side, o] = arrays[f'{side}_{o}'].copy()
+        self.mean_,self._born,self._kept = arrays['mean'].copy(),arrays['born'].copy(),config['kept']
+        self._order = tuple(dict.fromkeys(arrays[f'{side}_order'].tolist()) for side in ('user', 'item'))
+        for side,o in self._tables:
+            table = self._tables[side, o] = aligned_zeros(arrays[f'{side}_{o}'].shape)
+            table[:] = arrays[f'{side}_{o}']
         self._begun = {side: len(self._tables[side, 'bias']) for side in self._begun}
         for side,state in config['generators'].items(): self._rngs[side].bit_generator.state = state
+        self._place()
+
+# %% ../nbs/31_mf_online.ipynb #32d7c71f
+_PLAIN = frozenset((int, str))
+
+# %% ../nbs/31_mf_online.ipynb #caabf5a9
+@patch
+def _place(self:IncrementalMF): # the block for `_mf_one`; only where an event is learned by `mf_sweep` and nothing else
+    if type(self)._sweep is not IncrementalMF._sweep or self.max_rows is not None or not hasattr(self, 'users_'): return
+    parts = [*self._tables.values(), self.mean_, self._numbers, np.zeros(2, dtype=np.int64), np.zeros(2)]
+    sizes = [len(self._tables[side, 'bias']) for side in ('user', 'item')] + [self.n_factors, self.loss=='logistic']
+    block = np.array([o.ctypes.data for o in parts] + sizes, dtype=np.int64)
+    done = list(_mf_one.overloads.values()) # compiled: call it without Numba's look at the types of what it gets
+    run = done[0].entry_point if done else self._first
+    self._short = block.ctypes.data,run,self.users_._rows,self.items_._rows,*(o.append for o in self.seen_),(block, parts)
+
+@patch
+def _first(self:IncrementalMF, address, u, i, y, learn): # until `_mf_one` is compiled
+    pred = _mf_one(address, u, i, y, learn)
+    self._place()
+    return pred
+
+@patch
+def __getstate__(self:IncrementalMF): return {o: v for o,v in super(IncrementalMF, self).__getstate__().items() if o!='_short'}
+
+@patch
+def learn_one(self:IncrementalMF,
+    user,    # An id
+    item,    # An id
+    y:float, # What was observed: stars, or 0 to 1 for labels
+):           # The learner itself
+    "Learn one event. Raises `ValueError` for a missing id or a y that is not finite, `TypeError` for an id that is not hashable."
+    try:
+        address,run,users,items,log_user,log_item,_ = self._short
+        u,i = users[user],items[item]
+    except (TypeError, KeyError): pass # no block, a stranger, or what cannot be an id
+    else:
+        if type(user) in _PLAIN and type(item) in _PLAIN: # True and 1.0 find the row of 1, but they are not 1
+            pred = run(address, u, i, float(y), True)
+            if pred==pred: # NaN: y was refused; the long way says why
+                if self.remember_seen:
+                    log_user(u)
+                    log_item(i)
+                if pred==np.inf: raise FloatingPointError(
+                    f"{self._who('learn_one')}: the prediction overflowed; lower the step size and go back to the last save")
+                return self
+    if self.max_rows is None: return IdLearner.learn_one(self, user, item, y)
+    self._learn(dict(user=[user], item=[item]), [float(y)], 'learn_one')
+    return self
+
+@patch
+def predict_one(self:IncrementalMF,
+    user, # An id
+    item, # An id
+)->float: # Stars, or P(like)
+    "Score one pair."
+    if self._short and type(user) in _PLAIN and type(item) in _PLAIN:
+        address,run,users,items,*_ = self._short
+        return run(address, users.get(user, -1), items.get(item, -1), 0., False)
+    return IdLearner.predict_one(self, user, item)
+
+@patch
+def _top(self:IncrementalMF, user, k, had):
+    if not 0<k<=1_000: return IdLearner._top(self, user, k, had)
+    (total,count),u = self.mean_.tolist(),self.users_.row(user)
+    start = np.log((total+1)/(count-total+1)) if self.loss=='logistic' else total/count if count else 3.
+    rows,scores = _mf_top(u, len(self.items_), had, k, *self._tables.values(), start)
+    return rows,scores if self.loss=='squared' else self._score(np.full(len(rows), u), rows)
+
+# %% ../nbs/31_mf_online.ipynb #6a42d0b2
+@patch
+def _learn(self:IncrementalMF, X, y, method):
+    if self.max_rows is None: return IdLearner._learn(self, X, y, method)
+    cols = event_columns(X, y, self.target, self._who(method))
+    if len(cols['y']): self._check_labels(cols['y'].min(), cols['y'].max(), method)
+    self._ready()
+    y,sides = cols['y'],[(m, cols[o], list(m.keys(cols[o]))) for m,o in ((self.users_, 'user'), (self.items_, 'item'))]
+    self._room(*(min(self.max_rows, len(m) + len({o for o in keys if o not in m._rows})) for m,_,keys in sides)) # or nothing is learned
+    pred,rows,start = np.empty(len(y)),np.empty((2, len(y)), dtype=np.int64),0
+    for n in range(len(y)+1):
+        full = self.remember_seen and len(self.seen_[0]) + n - start >= 2*self._kept + self._slack
+        if n==len(y) or full or any(len(m)==self.max_rows and keys[n] not in m for m,_,keys in sides): # learn what waits
+            if n>start: pred[start:n] = self._learn_rows(*rows[:,start:n], y[start:n], tuple(len(m) for m,*_ in sides), method)
+            start = n
+            if full: self._forget_seen()
+        if n<len(y):
+            for side,(m,ids,keys) in enumerate(sides): rows[side,n] = self._row(side, m, ids[n], keys[n])
+    return pred
+
+@patch
+def _row(self:IncrementalMF, side, m, id, key): # the row for an id, found, added or taken; it was used last
+    row,order = m.row(key),self._order[side]
+    if row<0 and len(m)<self.max_rows: row = m.row(id, add=True)
+    elif row<0:
+        row,name = next(iter(order)),('user', 'item')[side]
+        m.replace(row, id)
+        for o in ('bias', 'weight'): self._tables[name, o][row] = 0
+        self._tables[name, 'factors'][row] = self._rngs[name].standard_normal(self.n_factors, dtype=np.float32)*np.float32(self.init_std)
+        self._born[side][row] = len(self.seen_[0]) # entries of the log before this are about the one who left
+    order.pop(row, None)
+    order[row] = None # dictionaries keep the order of insertion: now at the end
+    return row
+
+@patch
+def _forget_seen(self:IncrementalMF): # keeps, once each, the pairs of the log whose two rows are still the same id's
+    users,items = (np.frombuffer(o.tobytes(), dtype=np.int32) for o in self.seen_)
+    n = np.arange(len(users))
+    n = n[(n>=self._born[0][users]) & (n>=self._born[1][items])]
+    n = n[np.sort(np.unique(users[n].astype(np.int64)*self.max_rows + items[n], return_index=True)[1])] # each pair once
+    for log,rows in zip(self.seen_, (users, items)):
+        del log[:]
+        log.frombytes(rows[n].tobytes())
+    self._born,self._kept,self._threads = np.zeros_like(self._born),len(n),None
+
+@patch
+def seen(self:IncrementalMF,
+    user, # An id
+)->np.ndarray: # Rows of the items that the user had, in order of time
+    "What a user had already; under `max_rows`, of the items that are still kept."
+    if self.max_rows is None: return IdLearner.seen(self, user)
+    self._ready()
+    u = self.users_.row(user)
+    if u<0: return np.zeros(0, dtype=np.int32)
+    n = self._log_of(u)
+    items = np.frombuffer(self.seen_[1], dtype=np.int32)[n]
+    return items[(n>=self._born[0][u]) & (n>=self._born[1][items])]
