@@ -150,7 +150,7 @@ def predict(self:IncrementalBert,
     pairs = [h.pair(_key(u), _plain(i)) for u,i in zip(cols['user'], cols['item'])]
     return self._predict_texts([o for o,_ in pairs], [o for _,o in pairs], who)
 
-# %% ../nbs/43_bert_online.ipynb #78463bf3
+# %% ../nbs/43_bert_online.ipynb #6f4af3d0
 @patch
 def learn_one(self:IncrementalBert,
     user,    # An id
@@ -173,8 +173,15 @@ def _ranked(self:IncrementalBert, user, items):
     p = self.predict(dict(user=[user]*len(items), item=items))
     return [(items[n], float(p[n])) for n in np.argsort(-p, kind='stable')]
 
-# %% ../nbs/43_bert_online.ipynb #e768856e
-for _name in ('rank', 'recommend', 'seen'): setattr(IncrementalBert, _name, getattr(IdLearner, _name))
+@patch
+def _top(self:IncrementalBert, user, k, had): # to score costs most here, so what is left out is not scored
+    rows = np.setdiff1d(np.arange(len(self.items_)), had)
+    p = self.predict(dict(user=[user]*len(rows), item=[self.items_.ids[n] for n in rows]))
+    best = np.argsort(-p, kind='stable')[:k]
+    return rows[best],p[best]
+
+# %% ../nbs/43_bert_online.ipynb #4b667f60
+for _name in ('rank', 'recommend', 'seen', '_log_of'): setattr(IncrementalBert, _name, getattr(IdLearner, _name))
 
 # %% ../nbs/43_bert_online.ipynb #9d6508e6
 @patch
