@@ -3,6 +3,7 @@ import math
 import numpy as np, pytest, torch
 from hypothesis import assume, given, settings, strategies as st
 from recinc_nb import losses as L
+from recinc_nb.attention import attention, attention_grad, gelu, gelu_grad, layer_norm, layer_norm_grad
 from recinc_nb.losses import check_gradient, finite_difference, sigmoid, softmax, softplus
 from recinc_nb.mf import mf_grad, mf_loss
 from recinc_nb.mf_strategies import events_grad, events_loss
@@ -90,6 +91,40 @@ def test_matrix_factorization_on_many_events(seed, n_users, n_items, d, n):
     if n>1 and all(np.abs(g).max()>1e-3 for g in events_grad(*args)):
         sums = lambda *a: tuple(n*g for g in events_grad(*a)) # a sum where the loss is a mean
         with pytest.raises(AssertionError, match='gradient for U'): check_gradient(events_loss, sums, *args, wrt=(0, 1))
+
+
+@few
+@given(st.integers(0, 2**32-1), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.sampled_from([(), (2,)]))
+def test_attention(seed, asking, answering, c, c_value, more):
+    rng = np.random.default_rng(seed)
+    query,key,value,g = (rng.normal(0, 2, (*more, *o)) for o in ((asking, c), (answering, c), (answering, c_value), (asking, c_value)))
+    mask = rng.random((asking, answering))<.6
+    mask[:, 0] = True
+    heard = lambda query, key, value, g, mask=None: attention(query, key, value, mask)*g
+    check_gradient(heard, attention_grad, query, key, value, g, wrt=(0, 1, 2))
+    check_gradient(heard, attention_grad, query, key, value, g, mask, wrt=(0, 1, 2))
+
+
+@few
+@given(st.integers(0, 2**32-1), st.integers(3, 6), st.sampled_from([(), (3,), (2, 2)]), st.sampled_from([1e-12, 1e-5, .1]))
+def test_layer_norm(seed, d, rows, eps):
+    rng = np.random.default_rng(seed)
+    x,g = rng.normal(0, 2, (2, *rows, d))
+    x[..., 0] += 3 # not all alike: there the slope is that of eps
+    normed = lambda x, weight, bias, g: layer_norm(x, weight, bias, eps)*g
+    slopes = lambda *a: layer_norm_grad(*a, eps)
+    args = x, *rng.normal(size=(2, d)), g
+    check_gradient(normed, slopes, *args, wrt=(0, 1, 2))
+    if eps==1e-12: check_gradient(normed, layer_norm_grad, *args, wrt=(0, 1, 2))
+
+
+@few
+@given(st.lists(extreme, min_size=1, max_size=8))
+def test_gelu(x):
+    check_gradient(gelu, gelu_grad, np.array(x))
+    theirs = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    torch.nn.functional.gelu(theirs).sum().backward()
+    np.testing.assert_allclose(gelu_grad(x), theirs.grad.numpy(), rtol=1e-9, atol=1e-12)
 
 
 def test_no_exported_gradient_is_left_out():
