@@ -2,7 +2,7 @@
 PYTHON ?= python3
 V := .venv/bin/
 
-.PHONY: demo test lab docs outputs check tune bench record floors
+.PHONY: demo test lab docs outputs check tune bench speed record floors
 
 demo: .venv/.ready      ## the main job: real events through both learners
 	$(V)recinc demo
@@ -22,8 +22,10 @@ check: .venv/.ready     ## the daily loop: export, clean, lint, and the notebook
 	$(V)python tools/run_nbs.py --changed --check
 tune: .venv/.ready      ## find the learners' default settings on the first 30 % of MovieLens
 	$(V)python tools/tune.py
-bench: .venv/.ready     ## what must be fast: the sweep beside plain C, prequential beside one call, a million events
+bench: .venv/.ready     ## the protocol's speed: prequential beside one call, a million events, ten out of all
 	$(V)python tools/bench.py
+speed: .venv/.ready     ## IncrementalMF beside plain C and its peers; first .venv/bin/pip install -c constraints.txt -e '.[peers]' for those
+	$(V)python -m recinc_nb.mf_speed --out recinc_nb/results
 record: .venv/.ready    ## the main job, its tables kept for the book
 	$(V)recinc demo
 	cp out/demo.json recinc_nb/results/demo.json
