@@ -30,7 +30,7 @@ def grow_rows(
     new[:len(table)] = table
     return new
 
-# %% ../nbs/13_baselines.ipynb #0ead0ac4
+# %% ../nbs/13_baselines.ipynb #6b3626b8
 class IdMap: # lint: long
     "Row numbers 0, 1, 2, … for ids, in the order in which they were first met; 1, '1', 1.0 and True are four ids."
     def __init__(self,
@@ -46,8 +46,19 @@ class IdMap: # lint: long
     def _add(self, key, id):
         row = self._rows[key] = len(self.ids)
         self.ids.append(id.item() if isinstance(id, np.generic) else id)
-        if type(key) is int and 0<=key<len(self._small): self._small[key] = row+1
+        if type(key) is int:
+            if 0<=key<len(self._small): self._small[key] = row+1
+            elif 0<=key<self._limit(): self._cover(key)
         return row
+
+    def _limit(self): return 65_536 + 16*len(self.ids) # beyond this, ids are too sparse for a table
+
+    def _cover(self, top):
+        old = self._small
+        self._small = grow_rows(old, top+1)
+        for row,id in enumerate(self.ids):
+            if type(id) is int and len(old)<=id<len(self._small): self._small[id] = row+1
+        old[:1] = -1 # who holds the old table is told
 
     def row(self,
         id,            # One id
@@ -85,11 +96,8 @@ class IdMap: # lint: long
     def _find(self, keys):
         if not isinstance(keys, np.ndarray): return np.fromiter(map(self._rows.get, keys, repeat(-1)), dtype=np.int64, count=len(keys))
         top = int(keys.max()) if len(keys) else -1
-        if len(keys) and (keys.min()<0 or top >= 65_536 + 16*len(self.ids)): return self._find(keys.tolist()) # too sparse for a table
-        if top >= (old := len(self._small)):
-            self._small = grow_rows(self._small, top+1)
-            for row,id in enumerate(self.ids):
-                if type(id) is int and old<=id<len(self._small): self._small[id] = row+1
+        if len(keys) and (keys.min()<0 or top>=self._limit()): return self._find(keys.tolist())
+        if top>=len(self._small): self._cover(top)
         return self._small[keys] - 1
 
     def replace(self,

@@ -65,21 +65,25 @@ def mf_sweep( # lint: long
             row_step(user_factors, u, item_factors, i, keep, lr*e/(one + lr*h*size))
     mean[0],mean[1] = total,count
 
-# %% ../nbs/31_mf_online.ipynb #08049321
+# %% ../nbs/31_mf_online.ipynb #3d9bd2ac
 @njit(cache=True)
-def _mf_one(address, u, i, y, learn): # the prediction; when learning NaN for a y that is refused, infinity for an overflow
-    at = at_address(address, (14,), np.int64)
+def _mf_one(address, user, item, y, learn): # lint: long
+    "The prediction; -∞ if ids have a new table; when learning, NaN for a stranger or a y that is refused, ∞ for an overflow."
+    at = at_address(address, (18,), np.int64)
     n_u,n_i,k,f4 = at[10],at[11],at[12],np.float32
     U,b_u,w_u = at_address(at[0], (n_u, k), f4),at_address(at[1], (n_u,), f4),at_address(at[2], (n_u,), f4)
     V,b_i,w_i = at_address(at[3], (n_i, k), f4),at_address(at[4], (n_i,), f4),at_address(at[5], (n_i,), f4)
     mean,numbers = at_address(at[6], (2,), np.float64),at_address(at[9], (2,), np.float64)
     o,rows = at_address(at[7], (6,), f4),at_address(at[8], (2,), np.int64)
-    rows[0],rows[1],numbers[0] = u,i,y
-    logistic = at[13]>0
-    if learn and not (np.isfinite(y) and (not logistic or 0<=y<=1)): return np.nan
-    user,item,y_here,pred = rows[:1],rows[1:],numbers[:1],numbers[1:]
-    if logistic: mf_sweep(user, item, y_here, pred, U, b_u, w_u, V, b_i, w_i, mean, o[0], o[1], o[2], o[3], o[4], o[5], True, learn)
-    else: mf_sweep(user, item, y_here, pred, U, b_u, w_u, V, b_i, w_i, mean, o[0], o[1], o[2], o[3], o[4], o[5], None, learn)
+    for side,id in enumerate((user, item)): # from 0 on an id, -1 nobody, below that a row: -2 is row 0
+        known = at_address(at[14+2*side], (at[15+2*side],), np.int64)
+        if id>=0 and (len(known)==0 or known[0]<0): return -np.inf
+        rows[side] = -2-id if id<0 else known[id]-1 if id<len(known) else -1
+    numbers[0],logistic = y,at[13]>0
+    if learn and not (min(rows[0], rows[1])>=0 and np.isfinite(y) and (not logistic or 0<=y<=1)): return np.nan
+    u,i,y_here,pred = rows[:1],rows[1:],numbers[:1],numbers[1:]
+    if logistic: mf_sweep(u, i, y_here, pred, U, b_u, w_u, V, b_i, w_i, mean, o[0], o[1], o[2], o[3], o[4], o[5], True, learn)
+    else: mf_sweep(u, i, y_here, pred, U, b_u, w_u, V, b_i, w_i, mean, o[0], o[1], o[2], o[3], o[4], o[5], None, learn)
     return np.inf if learn and not np.isfinite(numbers[1]) else numbers[1]
 
 # %% ../nbs/31_mf_online.ipynb #1d68a808
@@ -186,19 +190,20 @@ class IncrementalMF(IdLearner): # lint: long
         for side,state in config['generators'].items(): self._rngs[side].bit_generator.state = state
         self._place()
 
-# %% ../nbs/31_mf_online.ipynb #32d7c71f
-_PLAIN = frozenset((int, str))
+# %% ../nbs/31_mf_online.ipynb #f7d4cc0a
+_PLAIN,_LARGE,_INF = frozenset((int, str)),2**62,float('inf')
 
-# %% ../nbs/31_mf_online.ipynb #caabf5a9
+# %% ../nbs/31_mf_online.ipynb #bd6d0ebe
 @patch
 def _place(self:IncrementalMF): # the block for `_mf_one`; only where an event is learned by `mf_sweep` and nothing else
     if type(self)._sweep is not IncrementalMF._sweep or self.max_rows is not None or not hasattr(self, 'users_'): return
     parts = [*self._tables.values(), self.mean_, self._numbers, np.zeros(2, dtype=np.int64), np.zeros(2)]
     sizes = [len(self._tables[side, 'bias']) for side in ('user', 'item')] + [self.n_factors, self.loss=='logistic']
-    block = np.array([o.ctypes.data for o in parts] + sizes, dtype=np.int64)
+    small = self.users_._small,self.items_._small # rows by id, for ids that are small integers
+    block = np.array([o.ctypes.data for o in parts] + sizes + [n for o in small for n in (o.ctypes.data, len(o))], dtype=np.int64)
     done = list(_mf_one.overloads.values()) # compiled: call it without Numba's look at the types of what it gets
     run = done[0].entry_point if done else self._first
-    self._short = block.ctypes.data,run,self.users_._rows,self.items_._rows,*(o.append for o in self.seen_),(block, parts)
+    self._short = block.ctypes.data,run,self.users_._rows,self.items_._rows,*(o.append for o in self.seen_),memoryview(parts[8]),(block, parts, small)
 
 @patch
 def _first(self:IncrementalMF, address, u, i, y, learn): # until `_mf_one` is compiled
@@ -216,20 +221,18 @@ def learn_one(self:IncrementalMF,
     y:float, # What was observed: stars, or 0 to 1 for labels
 ):           # The learner itself
     "Learn one event. Raises `ValueError` for a missing id or a y that is not finite, `TypeError` for an id that is not hashable."
-    try:
-        address,run,users,items,log_user,log_item,_ = self._short
-        u,i = users[user],items[item]
-    except (TypeError, KeyError): pass # no block, a stranger, or what cannot be an id
-    else:
-        if type(user) in _PLAIN and type(item) in _PLAIN: # True and 1.0 find the row of 1, but they are not 1
-            pred = run(address, u, i, float(y), True)
-            if pred==pred: # NaN: y was refused; the long way says why
-                if self.remember_seen:
-                    log_user(u)
-                    log_item(i)
-                if pred==np.inf: raise FloatingPointError(
-                    f"{self._who('learn_one')}: the prediction overflowed; lower the step size and go back to the last save")
-                return self
+    if self._short:
+        address,run,users,items,log_user,log_item,rows,_ = self._short
+        if type(user) is int and 0<=user<_LARGE and type(item) is int and 0<=item<_LARGE: pred = run(address, user, item, float(y), True)
+        elif type(user) in _PLAIN and type(item) in _PLAIN: pred = run(address, -2-users.get(user, -1), -2-items.get(item, -1), float(y), True)
+        else: pred = -_INF
+        if pred>-_INF: # else NaN or -∞: not learned; the long way says why, or does it
+            if self.remember_seen:
+                log_user(rows[0])
+                log_item(rows[1])
+            if pred==_INF: raise FloatingPointError(
+                f"{self._who('learn_one')}: the prediction overflowed; lower the step size and go back to the last save")
+            return self
     if self.max_rows is None: return IdLearner.learn_one(self, user, item, y)
     self._learn(dict(user=[user], item=[item]), [float(y)], 'learn_one')
     return self
@@ -242,7 +245,8 @@ def predict_one(self:IncrementalMF,
     "Score one pair."
     if self._short and type(user) in _PLAIN and type(item) in _PLAIN:
         address,run,users,items,*_ = self._short
-        return run(address, users.get(user, -1), items.get(item, -1), 0., False)
+        pred = run(address, -2-users.get(user, -1), -2-items.get(item, -1), 0., False)
+        if pred!=-_INF: return pred
     return IdLearner.predict_one(self, user, item)
 
 @patch
