@@ -1,6 +1,8 @@
 """What several test files need."""
 import os, subprocess, sys
 from pathlib import Path
+import numpy as np
+from sklearn.base import clone
 
 root = Path(__file__).resolve().parent.parent
 notebooks = sorted(p for p in (root/'nbs').rglob('*.ipynb') if not any(o.startswith(('.', '_')) for o in p.relative_to(root).parts))
@@ -23,3 +25,29 @@ def state(m):
     "All that a learner of ids knows, to the last bit."
     return {**{k: v.tobytes() for k,v in m._arrays().items()}, 'users': repr(m.users_.ids), 'items': repr(m.items_.ids),
             'seen': [o.tobytes() for o in m.seen_], 'more': repr(m._state())}
+
+
+def check_cutting(model, rows, cuts):
+    "However a table of events is cut, down to one event at a time: the same predictions and the same state, to the last bit."
+    whole,cut,single = (clone(model) for _ in range(3))
+    X,y = table(rows, whole.target)
+    fused = whole.predict_learn(X, y)
+    edges = sorted({0, *(min(c, len(rows)) for c in cuts), len(rows)})
+    for a,b in zip(edges, edges[1:]): cut.partial_fit(*table(rows[a:b], cut.target))
+    loop = [(single.predict_one(u, i), single.learn_one(u, i, t))[0] for (u,i,_),t in zip(rows, y)]
+    np.testing.assert_array_equal(loop, fused, strict=True)
+    assert state(whole)==state(cut)==state(single)
+    np.testing.assert_array_equal(whole.predict(X), [single.predict_one(u, i) for u,i,_ in rows])
+
+
+def check_resuming(model, rows, at, folder):
+    "Saved after some events and loaded: it goes on as if it had never stopped."
+    at = min(at, len(rows))
+    m,whole = clone(model),clone(model)
+    expected = whole.predict_learn(*table(rows, m.target))[at:]
+    if at: m.partial_fit(*table(rows[:at], m.target))
+    m.save_pretrained(folder)
+    back = type(m).from_pretrained(folder)
+    assert state(back)==state(m) and repr(back.get_params())==repr(m.get_params())
+    if at<len(rows): np.testing.assert_array_equal(back.predict_learn(*table(rows[at:], m.target)), expected, strict=True)
+    assert state(back)==state(whole)

@@ -3,7 +3,7 @@ import json, math
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
-from helpers import python, state, table
+from helpers import check_cutting, check_resuming, python, state, table
 from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, GaussianMF, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, MFStrategy, OnlineStack,
                        Popularity, RankStack, RunningMean, SoftmaxMF, Stream, drift_stream)
 from recinc_nb.baselines import IdMap, grow_rows
@@ -27,32 +27,14 @@ events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=4
 @every
 @few
 @given(rows=events, cuts=st.lists(st.integers(0, 40), max_size=4))
-def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts):
-    whole,cut,single = (clone(LEARNERS[name]) for _ in range(3))
-    X,y = table(rows, whole.target)
-    fused = whole.predict_learn(X, y)
-    edges = sorted({0, *(min(c, len(rows)) for c in cuts), len(rows)})
-    for a,b in zip(edges, edges[1:]): cut.partial_fit(*table(rows[a:b], cut.target))
-    loop = [(single.predict_one(u, i), single.learn_one(u, i, t))[0] for (u,i,_),t in zip(rows, y)]
-    np.testing.assert_array_equal(loop, fused, strict=True)
-    assert state(whole)==state(cut)==state(single)
-    np.testing.assert_array_equal(whole.predict(X), [single.predict_one(u, i) for u,i,_ in rows])
+def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cutting(LEARNERS[name], rows, cuts)
 
 
 @every
 @few
 @given(rows=events, at=st.integers(0, 40))
 def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_factory):
-    at = min(at, len(rows))
-    m,whole = clone(LEARNERS[name]),clone(LEARNERS[name])
-    expected = whole.predict_learn(*table(rows, m.target))[at:]
-    if at: m.partial_fit(*table(rows[:at], m.target))
-    folder = tmp_path_factory.mktemp('m')
-    m.save_pretrained(folder)
-    back = type(m).from_pretrained(folder)
-    assert state(back)==state(m) and repr(back.get_params())==repr(m.get_params())
-    if at<len(rows): np.testing.assert_array_equal(back.predict_learn(*table(rows[at:], m.target)), expected, strict=True)
-    assert state(back)==state(whole)
+    check_resuming(LEARNERS[name], rows, at, tmp_path_factory.mktemp('m'))
 
 
 @every

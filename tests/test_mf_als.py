@@ -3,7 +3,7 @@ import math
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
-from helpers import python, state, table
+from helpers import check_cutting, check_resuming, state
 from recinc_nb.baselines import BiasBaseline, Popularity, RunningMean
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack, fold_in, rls_update
 from recinc_nb.mf_online import IncrementalMF
@@ -22,51 +22,14 @@ events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=4
 @every
 @few
 @given(rows=events, cuts=st.lists(st.integers(0, 40), max_size=4))
-def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts):
-    whole,cut,single = (clone(LEARNERS[name]) for _ in range(3))
-    X,y = table(rows)
-    fused = whole.predict_learn(X, y)
-    edges = sorted({0, *(min(c, len(rows)) for c in cuts), len(rows)})
-    for a,b in zip(edges, edges[1:]): cut.partial_fit(*table(rows[a:b]))
-    loop = [(single.predict_one(u, i), single.learn_one(u, i, t))[0] for (u,i,_),t in zip(rows, y)]
-    np.testing.assert_array_equal(loop, fused, strict=True)
-    assert state(whole)==state(cut)==state(single)
-    np.testing.assert_array_equal(whole.predict(X), [single.predict_one(u, i) for u,i,_ in rows])
+def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cutting(LEARNERS[name], rows, cuts)
 
 
 @every
 @few
 @given(rows=events, at=st.integers(0, 40))
 def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_factory):
-    at = min(at, len(rows))
-    m,whole = clone(LEARNERS[name]),clone(LEARNERS[name])
-    expected = whole.predict_learn(*table(rows))[at:]
-    if at: m.partial_fit(*table(rows[:at]))
-    folder = tmp_path_factory.mktemp('m')
-    m.save_pretrained(folder)
-    back = type(m).from_pretrained(folder)
-    assert state(back)==state(m) and repr(back)==repr(m)
-    if at<len(rows): np.testing.assert_array_equal(back.predict_learn(*table(rows[at:])), expected, strict=True)
-    assert state(back)==state(whole)
-
-
-@every
-def test_resumed_in_a_new_process(name, tmp_path):
-    m,whole = clone(LEARNERS[name]),clone(LEARNERS[name])
-    stream = drift_stream(3_000, n_users=60, n_items=50, seed=1)
-    expected = whole.predict_learn(stream)[1_500:]
-    m.partial_fit(stream.take(1_500)).save_pretrained(tmp_path/'m')
-    python('-c', f"""
-import numpy as np
-from recinc_nb.mf_als import {type(m).__name__}
-from recinc_nb.streams import drift_stream
-stream = drift_stream(3_000, n_users=60, n_items=50, seed=1)
-m = {type(m).__name__}.from_pretrained({str(tmp_path/'m')!r})
-np.save({str(tmp_path/'p.npy')!r}, m.predict_learn(stream.events.iloc[1_500:]))
-m.save_pretrained({str(tmp_path/'m')!r})
-""")
-    np.testing.assert_array_equal(np.load(tmp_path/'p.npy'), expected, strict=True)
-    assert state(type(m).from_pretrained(tmp_path/'m'))==state(whole)
+    check_resuming(LEARNERS[name], rows, at, tmp_path_factory.mktemp('m'))
 
 
 @every
