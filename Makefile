@@ -7,7 +7,7 @@ V := .venv/bin/
 demo: .venv/.ready      ## the main job: real events through both learners
 	$(V)recinc demo
 test: .venv/.ready      ## everything that must hold
-	$(V)python -m pytest -n auto
+	$(V)python -m pytest -n auto --dist worksteal
 lab: .venv/.ready       ## JupyterLab on the index
 	$(V)jupyter lab nbs/index.ipynb
 docs: .venv/.ready      ## the site, into _docs
