@@ -129,7 +129,7 @@ def _id_json(id, who):
 
 def _id_back(id): return tuple(map(_id_back, id)) if isinstance(id, list) else id
 
-# %% ../nbs/13_baselines.ipynb #24b128db
+# %% ../nbs/13_baselines.ipynb #78dd7fa6
 class IdLearner(BaseEstimator): # lint: long
     "What learners of ids share: ids to rows, checks at the door, seen items, recommendations, save and resume."
     target = 'rating'       # The column that is read when no y is given
@@ -147,10 +147,14 @@ class IdLearner(BaseEstimator): # lint: long
         if self.target=='label' and not 0<=low<=high<=1: raise ValueError(
             f"{self._who(method)}: labels run from {low:g} to {high:g}; give numbers from 0 to 1, or choose a loss for ratings")
 
-    def _learn(self, X, y, method):
+    def _read(self, X, y, method):
         cols = event_columns(X, y, self.target, self._who(method))
         if len(cols['y']): self._check_labels(cols['y'].min(), cols['y'].max(), method)
         self._ready()
+        return cols
+
+    def _learn(self, X, y, method):
+        cols = self._read(X, y, method)
         keys = self.users_.keys(cols['user']), self.items_.keys(cols['item'])
         known = len(self.users_), len(self.items_)
         users,items = (m.rows(cols[o], add=True, keys=k) for m,o,k in zip((self.users_, self.items_), ('user', 'item'), keys))

@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['mf_sweep', 'IncrementalMF']
 
-# %% ../nbs/31_mf_online.ipynb #78b45336
+# %% ../nbs/31_mf_online.ipynb #197333e6
 import numpy as np
 from fastcore.basics import patch
 from numba import njit
 from .baselines import IdLearner, grow_rows, keep_best
-from .streams import event_columns
 from .vectors import aligned_zeros, at_address, prefetch_row, row_products, row_step
 
 # %% ../nbs/31_mf_online.ipynb #8a63105a
@@ -193,7 +192,7 @@ class IncrementalMF(IdLearner): # lint: long
 # %% ../nbs/31_mf_online.ipynb #f7d4cc0a
 _PLAIN,_LARGE,_INF = frozenset((int, str)),2**62,float('inf')
 
-# %% ../nbs/31_mf_online.ipynb #bd6d0ebe
+# %% ../nbs/31_mf_online.ipynb #a5ca0fa3
 @patch
 def _place(self:IncrementalMF): # the block for `_mf_one`; only where an event is learned by `mf_sweep` and nothing else
     if type(self)._sweep is not IncrementalMF._sweep or self.max_rows is not None or not hasattr(self, 'users_'): return
@@ -245,8 +244,7 @@ def predict_one(self:IncrementalMF,
     "Score one pair."
     if self._short and type(user) in _PLAIN and type(item) in _PLAIN:
         address,run,users,items,*_ = self._short
-        pred = run(address, -2-users.get(user, -1), -2-items.get(item, -1), 0., False)
-        if pred!=-_INF: return pred
+        return run(address, -2-users.get(user, -1), -2-items.get(item, -1), 0., False)
     return IdLearner.predict_one(self, user, item)
 
 @patch
@@ -257,13 +255,11 @@ def _top(self:IncrementalMF, user, k, had):
     rows,scores = _mf_top(u, len(self.items_), had, k, *self._tables.values(), start)
     return rows,scores if self.loss=='squared' else self._score(np.full(len(rows), u), rows)
 
-# %% ../nbs/31_mf_online.ipynb #6a42d0b2
+# %% ../nbs/31_mf_online.ipynb #cc815e7b
 @patch
 def _learn(self:IncrementalMF, X, y, method):
     if self.max_rows is None: return IdLearner._learn(self, X, y, method)
-    cols = event_columns(X, y, self.target, self._who(method))
-    if len(cols['y']): self._check_labels(cols['y'].min(), cols['y'].max(), method)
-    self._ready()
+    cols = self._read(X, y, method)
     y,sides = cols['y'],[(m, cols[o], list(m.keys(cols[o]))) for m,o in ((self.users_, 'user'), (self.items_, 'item'))]
     self._room(*(min(self.max_rows, len(m) + len({o for o in keys if o not in m._rows})) for m,_,keys in sides)) # or nothing is learned
     pred,rows,start = np.empty(len(y)),np.empty((2, len(y)), dtype=np.int64),0
@@ -303,14 +299,8 @@ def _forget_seen(self:IncrementalMF): # keeps, once each, the pairs of the log w
     self._born,self._kept,self._threads = np.zeros_like(self._born),len(n),None
 
 @patch
-def seen(self:IncrementalMF,
-    user, # An id
-)->np.ndarray: # Rows of the items that the user had, in order of time
-    "What a user had already; under `max_rows`, of the items that are still kept."
-    if self.max_rows is None: return IdLearner.seen(self, user)
-    self._ready()
-    u = self.users_.row(user)
-    if u<0: return np.zeros(0, dtype=np.int32)
-    n = self._log_of(u)
+def _log_of(self:IncrementalMF, u): # without what is about those who left
+    n = IdLearner._log_of(self, u)
+    if self.max_rows is None: return n
     items = np.frombuffer(self.seen_[1], dtype=np.int32)[n]
-    return items[(n>=self._born[0][u]) & (n>=self._born[1][items])]
+    return n[(n>=self._born[0][u]) & (n>=self._born[1][items])]
