@@ -1,0 +1,202 @@
+"""The click model's parts keep their word for any texts: collator, data set, decay groups, and a learner that meets long, empty and bad input."""
+import math
+import numpy as np, pandas as pd, pytest, torch
+from hypothesis import HealthCheck, given, settings, strategies as st
+import recinc_nb.bert
+from recinc_nb.bert import ClickBert, ClickCollator, ClickModel, RecommendationDataset, decay_groups, statements
+from recinc_nb.streams import TextHistory
+from recinc_nb.text import load_bert
+
+WORDS = ['alien', 'brazil', 'tiger', 'whale', 'rocket', 'jazz', 'opera', 'ghost']
+bert,tokenizer = load_bert('tiny', WORDS)
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+titles = st.text(st.characters(blacklist_categories=('Cs',)), min_size=1, max_size=12).filter(lambda t: '; ' not in f'; {t}; '[1:-1] and '. ' not in t)
+pasts = st.lists(st.sampled_from(WORDS), max_size=4)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)
+
+
+def text(liked=(), disliked=()):
+    return ' '.join(f"{word} {'; '.join(o)}." for word,o in (('Liked', liked), ('Disliked', disliked)) if o) or 'New user.'
+
+def learner(**kw): return ClickBert('tiny', **{'device': 'cpu', **kw})
+
+def weights(m): return {k: v.clone() for k,v in m.model.state_dict().items()}
+
+def same(a, b): return all(torch.equal(v, b[k]) for k,v in a.items())
+
+
+@quick
+@given(st.lists(st.tuples(titles, st.booleans()), max_size=8))
+def test_statements_take_apart_what_a_history_put_together(events):
+    h = TextHistory(pd.DataFrame(dict(title=[t for t,_ in events])), history=8)
+    for n,(_,like) in enumerate(events): h.add(7, n, like)
+    liked,disliked = statements(h.pair(7, 'x')[0])
+    assert liked==[t for t,like in events if like] and disliked==[t for t,like in events if not like]
+
+
+@quick
+@given(st.lists(st.tuples(pasts, pasts, st.sampled_from(WORDS)), min_size=1, max_size=6), st.integers(1, 5))
+def test_rows_name_every_statement_of_every_event(events, max_past):
+    examples = [dict(text=text(a, b), text_pair=i) for a,b,i in events]
+    collate = ClickCollator(tokenizer, max_past=max_past)
+    said,rows = collate.rows(examples)
+    assert len(set(said))==len(said) and all(v.dtype==torch.int64 for v in rows.values())
+    for name,sides in (('liked', [a for a,_,_ in events]), ('disliked', [b for _,b,_ in events])):
+        ends = [*rows[f'{name}_at'].tolist()[1:], len(rows[name])]
+        got = [[said[k] for k in rows[name][a:b].tolist()] for a,b in zip(rows[f'{name}_at'].tolist(), ends)]
+        assert got==[o[-max_past:] for o in sides]
+    assert [said[k] for k in rows['item'].tolist()]==[i for _,_,i in events]
+    assert collate.n_cut(examples)==sum(max(len(a), len(b))>max_past for a,b,_ in events)
+
+
+@quick
+@given(st.lists(st.tuples(pasts, pasts, st.sampled_from(WORDS)), min_size=2, max_size=6), st.randoms())
+def test_a_row_is_scored_for_itself_in_any_order(events, random):
+    model,collate = ClickModel(bert),ClickCollator(tokenizer)
+    examples = [dict(text=text(a, b), text_pair=i) for a,b,i in events]
+    order = random.sample(range(len(examples)), len(examples))
+    with torch.inference_mode():
+        z = model(**collate(examples))
+        torch.testing.assert_close(model(**collate([examples[n] for n in order])), z[order], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(torch.cat([model(**collate([o])) for o in examples]), z, atol=1e-5, rtol=1e-4)
+
+
+def test_candidates_of_one_user_share_one_parse(monkeypatch):
+    calls = []
+    monkeypatch.setattr(recinc_nb.bert, 'statements', lambda o: calls.append(o) or statements(o))
+    past = text([f'film {n}' for n in range(10)], [f'other {n}' for n in range(10)])
+    said,_ = ClickCollator(tokenizer).rows([dict(text=past, text_pair=f'candidate {n}') for n in range(100)])
+    assert len(calls)==1 and len(said)==120
+
+
+def test_long_pasts_lose_the_oldest_and_items_nothing_but_their_end():
+    m = learner(max_length=16, head_lr=1.).partial_fit([(text(['whale'], ['jazz']), 'alien'), ('New user.', 'brazil')], [1, 0])
+    films = [f'film {n}' for n in range(4000)]
+    assert m.predict([(text(films), 'alien')])!=m.predict([(text(films[-99:]), 'alien')])
+    np.testing.assert_array_equal(m.predict([(text(films, films), 'alien')]), m.predict([(text(films[-100:], films[-100:]), 'alien')]), strict=True)
+    assert m.collate_.rows([dict(text=text(films), text_pair='whale')])[0][0]=='whale'
+    long = 'alien ' + 'brazil '*30
+    assert m.collate_.pad([long])['input_ids'].shape==(1, 16)
+    assert m.predict([('', long)])!=m.predict([('', 'brazil '*30)])     # its beginning is read
+    np.testing.assert_array_equal(m.predict([('', long)]), m.predict([('', long + 'whale '*9)]), strict=True)
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 24)), min_size=1, max_size=8), st.integers(1, 8))
+def test_what_was_cut_is_counted_event_by_event(events, size):
+    "However the events are cut into batches; special marks take two of the 16 tokens."
+    collate = ClickCollator(tokenizer, max_length=16, max_past=2)
+    rows = [dict(text=text(WORDS[:n]), text_pair=' '.join(['alien']*w)) for n,w in events]
+    expected = [n>2 or w>14 for n,w in events]
+    assert [collate.n_cut([o]) for o in rows]==expected and collate.n_cut([])==0
+    assert sum(collate.n_cut(rows[a:a+size]) for a in range(0, len(rows), size))==sum(expected)
+
+
+def test_the_count_grows_with_learning_alone():
+    m = learner()
+    films = text([f'film {n}' for n in range(101)])
+    m.predict([(films, 'alien')])
+    assert m.n_cut_==0
+    m.partial_fit([(films, 'alien'), ('New user.', 'alien')], [1, 0])
+    with pytest.raises(ValueError): m.partial_fit([(films, 'alien')], [2])
+    assert (m.n_cut_, m.n_steps_)==(1, 1)
+
+
+@pytest.mark.parametrize('said', ['', ' ', '.', '; ', 'Liked', 'Liked .', 'Disliked ; ; .', 'Liked Liked ', '\x00', '\u200b', '漢字 🎬', 'é'*400, '[MASK] [PAD] [SEP]'])
+def test_odd_texts_are_texts(said):
+    m = learner().partial_fit([(said, 'alien'), ('New user.', said)], [1, 0])
+    p = m.predict([(said, said), ('New user.', 'alien')])
+    assert np.isfinite(p).all() and ((0<p) & (p<1)).all()
+    np.testing.assert_allclose(m.predict([(said, said)]), p[:1], atol=1e-6)
+
+
+def test_half_a_character_is_refused_before_anything_moves():
+    m = learner().partial_fit(['alien'], [1])
+    before = weights(m)
+    with pytest.raises((ValueError, TypeError)): m.partial_fit(['\ud83c', 'alien'], [1, 0])
+    assert same(weights(m), before) and m.n_steps_==1
+
+
+@pytest.mark.parametrize('labels, offsets, words', [([0, 2], None, 'label is 2 in row 1'), ([0, math.nan], None, 'label is nan'), (['click', 'click'], None, 'not a number'),
+    ([0], None, 'lengths differ'), ([0, 1], [0.], 'lengths differ'), ([0, 1], [0., math.inf], 'offset is inf in row 1'), ([0, 1], ['a', 'b'], 'offset is not a number'), ([[0], [1]], None, 'shape')])
+def test_a_data_set_looks_at_its_labels(labels, offsets, words):
+    with pytest.raises(ValueError, match=words): RecommendationDataset(['a', 'b'], ['c', 'd'], labels, offsets)
+
+
+def test_a_data_set_takes_columns_with_any_index():
+    events = pd.DataFrame(dict(text=['New user.']*3, text_pair=['a', 'b', 'c'], label=[1, 0, 1], offset=[.5, 0, -1]), index=[7, 3, 5])
+    d = RecommendationDataset(events['text'], events['text_pair'], events['label'], events['offset'])
+    assert [o['text_pair'] for o in d]==['a', 'b', 'c'] and [o['label'] for o in d]==[1, 0, 1] and d[2]['offset']==-1
+    with pytest.raises(IndexError): d[3]
+
+
+def test_an_offset_shifts_the_score_and_what_is_learned():
+    m,rows = learner(),dict(text=['New user.']*2, text_pair=['alien', 'whale'], offset=[2., -1.])
+    s = lambda p: np.log(p/(1-p))
+    np.testing.assert_allclose(s(m.predict(rows)) - s(m.predict({k: v for k,v in rows.items() if k!='offset'})), [2., -1.], atol=1e-5)
+    sure = learner().partial_fit({**rows, 'offset': [40., -40.], 'label': [1, 0]})   # all is known: nothing is left to learn
+    assert sure.model.classifier.weight.abs().max() < 1e-12
+    before = weights(m)
+    for bad,words in ([math.nan, 0.], 'offset is nan in row 0'), ([1.], 'offsets of shape'), (['x', 'y'], 'not a number'):
+        with pytest.raises(ValueError, match=words): m.partial_fit({**rows, 'offset': bad}, [1, 0])
+        with pytest.raises(ValueError, match=words): m.predict({**rows, 'offset': bad})
+    assert same(weights(m), before)
+
+
+@pytest.mark.parametrize('checkpoint', ['tiny', 'auto'])
+def test_the_census_of_what_decays(checkpoint):
+    encoder,_ = load_bert(checkpoint)
+    encoder.embeddings.requires_grad_(False)
+    name = {p: n for n,p in encoder.named_parameters()}
+    groups = {g['weight_decay']: {name[p] for p in g['params']} for g in decay_groups(encoder.named_parameters(), .05)}
+    assert groups.keys()=={.05, 0} and set.union(*groups.values())=={n for n,p in encoder.named_parameters() if p.requires_grad}
+    assert groups[0]=={n for n in set.union(*groups.values()) if 'LayerNorm' in n or n.endswith('bias')}
+    assert decay_groups([])==[]
+
+
+@pytest.mark.parametrize('settings, words', [(dict(max_length=129), 'has 128 positions; use at most 128'), (dict(max_length=2), 'max_length is 2'),
+    (dict(weight_decay=-.1), 'weight_decay is -0.1'), (dict(head_lr=math.nan), 'head_lr is nan'), (dict(similarity=math.inf), 'similarity is inf')])
+def test_settings_outside_their_range(settings, words):
+    with pytest.raises(ValueError, match=words): learner(**settings).partial_fit(['alien'], [1])
+
+
+def test_a_loss_that_is_no_number_moves_nothing():
+    m = learner().partial_fit(['alien', 'whale'], [1, 0])
+    with torch.no_grad(): m.model.classifier.bias.fill_(math.nan)
+    before = {k: v for k,v in weights(m).items() if k.startswith('bert')}
+    with pytest.raises(FloatingPointError, match='the loss is nan after 1 steps'): m.partial_fit(['alien'], [1])
+    with pytest.raises(FloatingPointError, match='a prediction is nan'): m.predict(['alien'])
+    assert same(before, m.model.state_dict()) and m.n_steps_==1
+
+
+def test_the_same_run_twice_to_the_last_bit():
+    def run():
+        m,rng = learner(),np.random.default_rng(0)
+        for _ in range(12): m.partial_fit([(text(rng.choice(WORDS, 2).tolist()), w) for w in rng.choice(WORDS, 8).tolist()], rng.integers(2, size=8))
+        return weights(m)
+    assert same(run(), run())
+
+
+def test_a_penalty_and_groups_of_ones_own_are_used():
+    class Anchored(ClickBert):
+        "Held at its start, with the embeddings frozen."
+        def _freeze(self):
+            self.model_.bert.embeddings.requires_grad_(False)
+            self.start = {p: p.detach().clone() for p in self.model_.bert.parameters() if p.requires_grad}
+        def _penalty(self): return self.held*sum((p-o).square().sum() for p,o in self.start.items())
+        def _groups(self, named): return [dict(params=[p for _,p in named], weight_decay=0., lr=1e-3)]
+    def distance(held):
+        m = Anchored('tiny', device='cpu')
+        m.held = held
+        for _ in range(20): m.partial_fit(['alien', 'whale'], [1, 0])
+        assert same({k: v for k,v in load_bert('tiny', ['alien', 'whale'])[0].state_dict().items() if k.startswith('embeddings')}, m.model.bert.state_dict())
+        return sum(float((p.detach()-o).square().sum()) for p,o in m.start.items())
+    free,tied = distance(0.),distance(100.)
+    assert 0 < tied < free/2
