@@ -3,6 +3,7 @@ import math
 import numpy as np, pandas as pd, pytest, torch
 from helpers import python
 from recinc_nb import IncrementalBert, IncrementalMF, Stream, drift_stream, prequential
+from recinc_nb.bert_online import BlockLoop, UpdatePolicy
 from recinc_nb.text import MINILM_SHA256, find_checkpoint
 
 world = drift_stream(400, n_users=12, n_items=30, seed=1)
@@ -83,7 +84,8 @@ def test_own_texts_are_those_of_the_stream():
     assert state(own)==state(told)
 
 
-@pytest.mark.parametrize('update, moves', [('all', {'embeddings', 'layer.0', 'layer.1'}), ('top-2', {'layer.0', 'layer.1'}), ('top-1', {'layer.1'}), ('head', set())])
+@pytest.mark.parametrize('update, moves', [('all', {'embeddings', 'layer.0', 'layer.1'}), ('top-2', {'layer.0', 'layer.1'}), ('top-1', {'layer.1'}), ('head', set()),
+                                           ('layers', {'layer.0', 'layer.1'}), ('norms', {'embeddings', 'layer.0', 'layer.1'})])
 def test_only_what_the_policy_names_moves(update, moves):
     m = learned(16, update=update)
     before = {n: p.detach().clone() for n,p in m.model.bert.named_parameters()}
@@ -126,7 +128,7 @@ def test_empty_batches_strangers_and_large_k():
     assert 'never met' in m.users_ and m.n_steps_==before['steps']+1
 
 
-@pytest.mark.parametrize('settings, words', [(dict(update='top-9'), 'top-9'), (dict(update='top'), "use 'all', 'head'"), (dict(lr=-1.), 'lr is -1'),
+@pytest.mark.parametrize('settings, words', [(dict(update='top-9'), 'top-9'), (dict(update='top'), "use 'all', 'layers'"), (dict(update=None), 'update is None'), (dict(cache_mb=-1), 'cache_mb is -1'), (dict(history=-1), 'history is -1'), (dict(lr=-1.), 'lr is -1'),
                                              (dict(device='abacus'), 'abacus'), (dict(batch_size=0), 'batch_size is 0')])
 def test_settings_outside_their_range(settings, words):
     with pytest.raises(ValueError, match=words): IncrementalBert('tiny', **settings).partial_fit(world.take(4))
@@ -144,6 +146,83 @@ def test_checkpoints_that_are_not_whole(tmp_path):
     tokenizer.unlink()
     with pytest.raises(FileNotFoundError, match='is missing'): IncrementalBert.from_pretrained(tmp_path/'m')
     with pytest.raises(FileNotFoundError, match='no folder'): IncrementalBert('no/such/bert').model
+
+
+def test_what_was_read_together_is_read_together_again(tmp_path):
+    "Predictions between two steps fill the stores in an order of their own; saving in between must not change a bit."
+    for update in ('top-1', 'head', 'all'):
+        whole = learned(48, update=update)
+        whole.predict(world._part(48, 51))
+        whole.save_pretrained(tmp_path/update)
+        back = IncrementalBert.from_pretrained(tmp_path/update)
+        for b in (world._part(49, 80), world._part(80, 96)):
+            np.testing.assert_array_equal(back.predict(b), whole.predict(b))
+            assert state(back.partial_fit(b))==state(whole.partial_fit(b))
+
+
+def test_a_store_that_is_too_small_costs_time_and_nothing_else(tmp_path):
+    roomy,tight = (learned(64, update='top-1', cache_mb=o) for o in (64, 0))
+    assert len(roomy._activations.groups) and not tight._activations.groups
+    np.testing.assert_allclose(roomy.predict(world._part(64, 96)), tight.predict(world._part(64, 96)), atol=.02)
+    tight.save_pretrained(tmp_path/'m')
+    back = IncrementalBert.from_pretrained(tmp_path/'m')
+    np.testing.assert_array_equal(back.predict(world._part(64, 96)), tight.predict(world._part(64, 96)))
+
+
+def test_a_loop_that_is_killed_goes_on_from_its_last_block(tmp_path):
+    code = f'''
+import os, torch
+torch.set_num_threads(1)
+from recinc_nb import IncrementalBert, drift_stream
+from recinc_nb.bert_online import BlockLoop
+class Killed(BlockLoop):
+    def _sample(self, events):
+        if self.position_==160: os._exit(9)
+        super()._sample(events)
+world = drift_stream(400, n_users=12, n_items=30, seed=1).with_text()
+Killed(IncrementalBert('tiny', update='top-1'), block=40, batch_size=20, passes=2, replay=5, reservoir=50).run(world.take(280), {str(tmp_path/'l')!r}, every=2)
+'''
+    import subprocess, sys
+    assert subprocess.run([sys.executable, '-c', code]).returncode==9
+    told = world.with_text().take(280)
+    loop = BlockLoop.from_pretrained(tmp_path/'l')
+    assert loop.position_==160 and len(list((tmp_path/'l').glob('model-*')))==1
+    never = BlockLoop(IncrementalBert('tiny', update='top-1'), block=40, batch_size=20, passes=2, replay=5, reservoir=50)
+    np.testing.assert_array_equal(loop.run(told).frame['pred'], never.run(told).frame['pred'])
+    assert state(loop.model)==state(never.model) and loop.n_passes_==never.n_passes_
+    with pytest.raises(ValueError, match='280 events were followed, but the stream has 40'): loop.run(told.take(40))
+
+
+def test_a_policy_that_nobody_knows_and_a_checkpoint_of_another_shape(tmp_path):
+    import json
+    from dataclasses import dataclass
+    @dataclass(frozen=True)
+    class Bottom(UpdatePolicy):
+        n:int=1
+        def prepare(self, bert):
+            for p in bert.parameters(): p.requires_grad_(False)
+            for p in bert.encoder.layer[:self.n].parameters(): p.requires_grad_(True)
+    m = learned(32, update=Bottom(1))
+    m.save_pretrained(tmp_path/'m')
+    assert state(IncrementalBert.from_pretrained(tmp_path/'m', update=Bottom(1)))==state(m)
+    with pytest.raises(ValueError, match='you asked for'): IncrementalBert.from_pretrained(tmp_path/'m', update=Bottom(2))
+    path = tmp_path/'m'/'config.json'
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, 'params': {**config['params'], 'update': {'class': 'Nobody'}}}))
+    with pytest.raises(ValueError, match="no update policy 'Nobody'"): IncrementalBert.from_pretrained(tmp_path/'m')
+    config['bert']['config']['intermediate_size'] = 64
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match='weights have another shape'): IncrementalBert.from_pretrained(tmp_path/'m')
+
+
+def test_memory_stays_where_it_is():
+    def rss(): return int(open('/proc/self/statm').read().split()[1])*4096/2**20
+    m,rows = learned(32, update='top-1'),list(zip(*(world.events[o].tolist() for o in ('user', 'item', 'label'))))
+    at = []
+    for n in range(1200):
+        m.learn_one(*rows[n%len(rows)])
+        if n in (399, 1199): at.append(rss())
+    assert at[1] < at[0] + 8
 
 
 def test_bf16_autocast_runs_and_stays_close():
