@@ -16,7 +16,11 @@ _where = dict(
     mf_strategies=['MFStrategy'],
     mf_als=['GaussianMF', 'IncrementalALS', 'OnlineStack'],
     mf_rank=['BPRMF', 'ISGD', 'ImplicitALS', 'RAISGD', 'RankStack', 'SoftmaxMF'],
-    bert_online=['IncrementalBert'],
+    text=['item_vectors'],
+    bert_online=['BlockLoop', 'IncrementalBert', 'UpdatePolicy'],
+    lora=['LoRA', 'TwinLoRA'],
+    hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
+    live=['live_page'],
 )
 _module = {name: module for module, names in _where.items() for name in names}
 __all__ = list(_module)

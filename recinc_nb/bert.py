@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['statements', 'RecommendationDataset', 'ClickCollator', 'ClickModel', 'decay_groups', 'ClickBert']
 
-# %% ../nbs/42_bert.ipynb #41ce4ba3
+# %% ../nbs/42_bert.ipynb #f6686fca
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 import numpy as np, pandas as pd
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from .text import load_bert, find_checkpoint, mean_pool
 # %% ../nbs/42_bert.ipynb #623437a1
 _PARTS = re.compile(r'(?:^|\. )(Liked|Disliked) ')
 
-# %% ../nbs/42_bert.ipynb #055e7157
+# %% ../nbs/42_bert.ipynb #d916044a
 def statements(
     text:str, # What a user did: 'Liked A; B. Disliked C.' or any other text
 )->tuple[list[str],list[str]]: # What speaks for liking, what against
@@ -29,6 +30,9 @@ def statements(
     liked,disliked = [first] if first not in ('', 'New user') else [],[]
     for word,films in zip(rest[::2], rest[1::2]): (liked if word=='Liked' else disliked).extend(o for o in films.split('; ') if o)
     return liked,disliked
+
+@lru_cache(maxsize=4096)
+def _parsed(text): return tuple(map(tuple, statements(text))) # a text is predicted, then learned
 
 # %% ../nbs/42_bert.ipynb #176d021a
 def _labels(X, y, n, target, who):
@@ -84,7 +88,7 @@ class RecommendationDataset(torch.utils.data.Dataset):
         row = dict(text=self.texts[n], text_pair=self.pairs[n])
         return {**row, **{k: float(v[n]) for k,v in (('label', self.labels), ('offset', self.offsets)) if v is not None}}
 
-# %% ../nbs/42_bert.ipynb #1301f943
+# %% ../nbs/42_bert.ipynb #52696a63
 class ClickCollator: # lint: long
     """Examples to tensors: each distinct statement once, padded to the longest of them and no further.
 
@@ -97,7 +101,7 @@ class ClickCollator: # lint: long
 
     def _read(self, examples):
         "Distinct texts -> what is read of them (likes, dislikes), and whether that is all."
-        past = {text: statements(text) for text in dict.fromkeys(o['text'] for o in examples)}
+        past = {text: _parsed(text) for text in dict.fromkeys(o['text'] for o in examples)}
         return {text: (tuple(o[-self.max_past:] for o in both), max(map(len, both))<=self.max_past) for text,both in past.items()}
 
     def rows(self,
@@ -353,7 +357,7 @@ def partial_fit(self:ClickBert,
     if len(y): self._step(texts, pairs, y, who, _offsets(X, len(y), who))
     return self
 
-# %% ../nbs/42_bert.ipynb #640867e2
+# %% ../nbs/42_bert.ipynb #ee2e772f
 @patch
 def _step(self:ClickBert, texts, pairs, y, who, offset=None): # lint: long
     self._ready(pairs)
@@ -368,7 +372,9 @@ def _step(self:ClickBert, texts, pairs, y, who, offset=None): # lint: long
     for o in optimizers: self.scaler_.unscale_(o)
     if self.optimizer_:
         moving = [p for g in self.optimizer_.param_groups for p in g['params']]
-        norm = torch.nn.utils.clip_grad_norm_(moving, 1.)
+        grads = [p.grad for p in moving if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        if norm>1: torch.nn.utils.clip_grads_with_norm_(moving, 1., norm) # else nothing is to be done
         if not self.scaler_.is_enabled() and not torch.isfinite(norm): raise FloatingPointError(
             f"{who}: the gradient's norm is {norm.item()} after {self.n_steps_} steps; lower lr or head_lr and go back to the last save")
     self.head_optimizer_.param_groups[0]['lr'] = self.head_lr*len(y) # the loss is a mean; the head's step is per event
