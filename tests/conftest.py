@@ -1,8 +1,19 @@
 """Tests run unattended and at test scale, in this process and in every one that it starts."""
 import os, sys
 from pathlib import Path
+import pytest
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root/'tools'))
 os.environ.update(IN_TEST='1', RECINC_SCALE='test', MPLBACKEND='Agg', HF_HUB_OFFLINE='1', PYTHONPATH='')
 if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS', '1') # workers share the cores
+
+
+@pytest.fixture
+def one_thread():
+    "Sums over threads depend on their number; promises to the last bit are made for the same number."
+    import torch
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)

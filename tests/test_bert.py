@@ -6,16 +6,9 @@ from recinc_nb import IncrementalBert, IncrementalMF, Stream, drift_stream, preq
 from recinc_nb.bert_online import BlockLoop, UpdatePolicy
 from recinc_nb.text import MINILM_SHA256, find_checkpoint
 
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 world = drift_stream(400, n_users=12, n_items=30, seed=1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    "Sums over threads depend on their number; promises to the last bit are made for the same number."
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
 
 
 def learned(n=48, **kw):

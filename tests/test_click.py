@@ -7,19 +7,13 @@ from recinc_nb.bert import ClickBert, ClickCollator, ClickModel, RecommendationD
 from recinc_nb.streams import TextHistory
 from recinc_nb.text import load_bert
 
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 WORDS = ['alien', 'brazil', 'tiger', 'whale', 'rocket', 'jazz', 'opera', 'ghost']
 bert,tokenizer = load_bert('tiny', WORDS)
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 titles = st.text(st.characters(blacklist_categories=('Cs',)), min_size=1, max_size=12).filter(lambda t: '; ' not in f'; {t}; '[1:-1] and '. ' not in t)
 pasts = st.lists(st.sampled_from(WORDS), max_size=4)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
 
 
 def text(liked=(), disliked=()):

@@ -7,19 +7,13 @@ from recinc_nb import IncrementalBert, drift_stream
 from recinc_nb.lora import LoRA, LoRALinear, TwinLoRA, base_sha256, inject_lora, load_adapter, merge_lora, renew_anchor, save_adapter
 from recinc_nb.text import load_bert
 
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 world = drift_stream(400, n_users=12, n_items=30, seed=1)
 plain,tokenizer = load_bert('tiny', world.items['title'])
 inputs = tokenizer(list(world.items['title'])[:5], padding=True, return_tensors='pt')
 KINDS = {'plain': LoRA(r=2, lr=1e-2), 'proximal': LoRA(r=3, lr=1e-2, prox=.2, every=2), 'last layer': LoRA(r=1, alpha=3., layers=1, targets=('key', 'dense')),
          'twin': TwinLoRA(r=2, lr=1e-2, memory=4., prox=.1, every=2)}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
 
 
 def learned(update, n=64, **kw):
