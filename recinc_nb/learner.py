@@ -726,7 +726,8 @@ class SeenItems: # lint: long
             self.ready()
             items = list(items)
             scores = self.score_ids(user, items)
-            return [items[n] for n in np.argsort(-scores, kind='stable')]
+            key = self.sort_key(scores, np.array([self.items_.row(o) for o in items], dtype=np.int64)) if items else scores
+            return [items[n] for n in np.argsort(-key, kind='stable')]
 
     def recommend(self,
         user,      # An id, or a list or array of them; one never met gets what suits everybody
@@ -766,10 +767,12 @@ class SeenItems: # lint: long
         key = self._untied(scores, np.array([self.items_.row(o) for o in ids], dtype=np.int64))
         return [(ids[n], float(scores[n])) for n in np.argsort(-key, kind='stable')]
 
+    def sort_key(self, scores, rows): return scores # what lists are sorted by; `rows` of items, None for all
+
     def _untied(self, scores, rows=None):
-        if not len(scores) or scores.min()<scores.max(): return scores
-        often = self.popular()
-        if often is None: return scores
+        if not len(scores): return scores
+        often = self.popular() if scores.min()==scores.max() else None
+        if often is None: return self.sort_key(scores, rows)
         return often if rows is None else np.append(often, 0.)[rows]
 
     def _top(self, user, k, had): # rows and scores of the k best; `had` is left out
@@ -990,6 +993,7 @@ class _IdRemedies(_IdWork): # lint: long
         return True
 
     def _one(self, user, item, y, pred, pulls, projecting, weight):
+        if self.positive_only and y[0]<.5: return self.sweep(user, item, y, pred, True) # it teaches nothing, so nothing is pulled
         self.sweep(user, item, np.empty(0), pred, False)   # before anything moves
         whole = {f'{side}_{o}': self.rows_[side][o] for side in ('user', 'item') for o in self.moves}
         for o,(anchor,strength) in pulls.items():
