@@ -2,7 +2,7 @@
 
 On MovieLens-100K, in pairs that alternate: seconds of `prequential` without its metrics over those of one
 `predict_learn` on the same events. Then seconds for drift streams of a million events, and microseconds per positive of
-`prequential_topn`. Writes recinc_nb/results/protocol_speed.json. The learner itself is timed by `python -m recinc_nb.mf_speed`.
+`prequential_topn`. Writes recinc_nb/results/protocol_speed.json. The learner itself is timed by `python tools/speed.py`.
 """
 import gc, json, sys, time
 from pathlib import Path
