@@ -148,7 +148,7 @@ def bert():
 PARTS = dict(ids=ids, logistic=logistic, linear=linear, exact=exact, topn=topn, rank=rank, bert=bert)
 
 def main(argv=None):
-    p = argparse.ArgumentParser(prog='python tools/tune.py', description="Find the learners' default settings on the first 30 %% of MovieLens-100K.")
+    p = argparse.ArgumentParser(prog='python tools/tune.py', description="Find the learners' default settings on the first 30 % of MovieLens-100K.")
     p.add_argument('parts', nargs='*', metavar='part', help=f"some of {', '.join(PARTS)}; all without any")
     p.add_argument('--dry', action='store_true', help='name what would be tuned, and the record that it would write')
     args = p.parse_args(argv)
