@@ -121,8 +121,8 @@ class Report: # lint: long
             if a!=b: raise ValueError(f"{type(self).__name__}: {o} is {a!r} in one part and {b!r} in the other; add parts of one run")
         a,b = list(self.frame),list(other.frame)
         if a!=b: raise ValueError(f"{type(self).__name__}: one part has the columns {', '.join(a)}, the other {', '.join(b)}; add parts of one run")
-        return replace(self, stream_name=_first_last(self.stream_name, other.stream_name), frame=pd.concat([self.frame, other.frame], ignore_index=True),
-                       seconds=self.seconds+other.seconds, memory=np.fmax(self.memory, other.memory))
+        frame,stream = pd.concat([self.frame, other.frame], ignore_index=True),_first_last(self.stream_name, other.stream_name)
+        return replace(self, stream_name=stream, frame=frame, seconds=self.seconds+other.seconds, memory=np.fmax(self.memory, other.memory))
 
     def __radd__(self, other): return self if isinstance(other, int) and other==0 else NotImplemented # sum starts with 0
 
@@ -207,7 +207,8 @@ def _checked(streams, who):
         for o,x in (kind or {}).items():
             if x!=_kind(s)[o]: raise ValueError(f"{who}: chunk {n} has {o} {_kind(s)[o]}, those before it {x}; make all chunks alike")
         if kind and _backwards(last, s, n, who) and not said:
-            warnings.warn(f"{who}: chunk {n} begins at time {s.events['time'].iloc[0]}, before the end of the one before it, {last}; give chunks in time order")
+            first = s.events['time'].iloc[0]
+            warnings.warn(f"{who}: chunk {n} begins at time {first}, before the end of the one before it, {last}; give chunks in time order")
             said = True
         kind,last = _kind(s),s.events['time'].iloc[-1]
         yield s
