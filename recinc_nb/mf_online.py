@@ -139,7 +139,7 @@ class IncrementalMF(IdLearner): # lint: long
 
     rules = dict(n_factors=count(), loss=one_of('squared', 'logistic'), lr=optional(above(0)), l2=optional(at_least(0)), init_std=at_least(0),
                  shrink_user=above(0), shrink_item=above(0), decay_user=share, decay_item=share, max_rows=optional(count(1)))
-    weighted,moves = True,('factors',)
+    weighted,moves,_short = True,('factors',),None
     _slack = 10_000 # with `max_rows`: so many entries of the log may be about those who left, or said twice
 
     @property
@@ -172,9 +172,9 @@ class IncrementalMF(IdLearner): # lint: long
         self._short = None # the next call makes a new block
 
     def grow(self, n_users, n_items):
-        for side,n in dict(user=n_users, item=n_items).items():
-            self.rows_[side].grow(n)
-            self.draw_start(side, n)
+        super().grow(n_users, n_items) # both sides have room before a number is drawn
+        self.draw_start('user', n_users)
+        self.draw_start('item', n_items)
 
     def draw_start(self, side, n): # random starts, some rows ahead: a draw for each stranger would cost more than all the rest
         rows,(done,_,_) = self.rows_[side],self._drawn[side]
@@ -420,6 +420,23 @@ def _forget_seen(self:IncrementalMF): # keeps, once each, the pairs of the log w
     n = n[np.sort(np.unique(users[n].astype(np.int64)*self.max_rows + items[n], return_index=True)[1])] # each pair once
     self.seen_.keep(n)
     self._born,self._kept = np.zeros_like(self._born),len(n)
+
+@patch
+def forget_user(self:IncrementalMF,
+    user, # An id
+)->bool:  # Was the user known?
+    "Forget a user, as every learner does; with `max_rows` the row is the next one to be given away."
+    with self._lock:
+        self.ready()
+        u = self.users_.row(user)
+        if self.max_rows is not None and u>=0:
+            self._forget_seen()
+            del self._order[0][u]
+            self._order = {u: None, **self._order[0]},self._order[1]
+        self._short = None
+        known = IdLearner.forget_user(self, user)
+        self._kept = len(self.seen_) if self.max_rows is not None else 0
+        return known
 
 @patch
 def _log_of(self:IncrementalMF, u): # without what is about those who left
