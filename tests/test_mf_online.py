@@ -44,7 +44,7 @@ def test_one_event_by_address_is_one_event_of_a_table(name, rows, at, how, tmp_p
     for u in POOL: same_bits(short.predict_one(u, 1), IdLearner.predict_one(long, u, 1))
 
 def test_the_short_way_is_taken_and_no_other_code_runs(monkeypatch):
-    m = IncrementalMF(n_factors=4).partial_fit(drift_stream(200, n_users=9, n_items=9, seed=1)).learn_one(0, 1, 4.) # makes room in the log
+    m = IncrementalMF(n_factors=4).partial_fit(drift_stream(200, n_users=9, n_items=9, seed=1)).learn_one('one', 'two', 4.) # makes room
     other = copy.deepcopy(m)
     def refuse(*args): raise AssertionError('the long way')
     monkeypatch.setattr(IdLearner, 'learn_one', refuse)
