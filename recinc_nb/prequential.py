@@ -191,7 +191,7 @@ def _target(model, stream, target, who):
 
 def _streams(stream, who):
     "The streams to follow, as an iterator; a table is refused at once."
-    if isinstance(stream, Stream): return _checked([stream], who)
+    if isinstance(stream, Stream): stream = [stream]
     if isinstance(stream, (pd.DataFrame, Mapping, str, bytes)) or hasattr(stream, 'column_names') or not isinstance(stream, Iterable):
         raise TypeError(f"{who}: stream is {type(stream).__name__}; wrap your table: Stream(table)")
     if isinstance(stream, (list, tuple)): return iter(list(_checked(stream, who))) # all of them before anything is learned
@@ -238,6 +238,7 @@ def prequential( # lint: long
     Raises `TypeError` for what is no learner or no stream, `ValueError` for an unknown metric or target, an empty stream,
     streams of two kinds, or a prediction that is no number.
     Source: [Gama, Sebastião and Rodrigues 2013](https://doi.org/10.1007/s10994-012-5320-9)."""
+    streams = _streams(stream, 'prequential')
     metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     unknown = [m for m in metrics if m not in _METRICS]
     if unknown: raise ValueError(f"prequential: no metric {unknown[0]!r}; there are {', '.join(_METRICS)}")
@@ -248,7 +249,7 @@ def prequential( # lint: long
         f"prequential: {name} has no predict and partial_fit; give it both, or predict_learn")
     step = _FUSED if fused else batch_size
     now,names,kept,preds,seconds,memory = None,[],[],[],0.,_peak()
-    for s,batch,asked in _bar(_batches(_streams(stream, 'prequential'), step, fused), stream, name, step):
+    for s,batch,asked in _bar(_batches(streams, step, fused), stream, name, step):
         if s is not now: # the next stream begins
             now,target = s,_target(model, s, target, 'prequential')
             column,at = s.events[target].to_numpy(),0
@@ -591,11 +592,12 @@ def prequential_topn( # lint: long
     Raises `TypeError` for what is no learner or no stream, `ValueError` for an empty stream, streams of two kinds, k below 1,
     an unknown column or one that holds other things than 0 and 1, no positive at all, or a score that is nan.
     Source: [Vinagre, Jorge and Gama 2014](https://doi.org/10.1007/978-3-319-08786-3_41)."""
+    streams = _streams(stream, 'prequential_topn')
     _whole(k, 'k', 'prequential_topn')
     name = name or type(model).__name__
     if not hasattr(model, 'partial_fit'): raise TypeError(f"prequential_topn: {name} has no partial_fit; give it one")
-    run,streams,total = _TopRun(model, k, positive, name),_streams(stream, 'prequential_topn'),None
-    if isinstance(stream, Stream) and len(stream):
+    run,total = _TopRun(model, k, positive, name),None
+    if isinstance(stream, Stream):
         total = int(_positives(stream, positive).sum())
         if not total: raise ValueError(_no_positives(positive, stream))
     memory = _peak()
