@@ -248,14 +248,15 @@ def prequential( # lint: long
     if not fused and not (hasattr(model, 'predict') and hasattr(model, 'partial_fit')): raise TypeError(
         f"prequential: {name} has no predict and partial_fit; give it both, or predict_learn")
     step = _FUSED if fused else batch_size
-    now,names,kept,preds,seconds,memory = None,[],[],[],0.,_peak()
+    now,names,kept,done,preds,seconds,memory = None,[],[],[],[],0.,_peak()
     for s,batch,asked in _bar(_batches(streams, step, fused), stream, name, step):
         if s is not now: # the next stream begins
             now,target = s,_target(model, s, target, 'prequential')
             column,at = s.events[target].to_numpy(),0
             names.append(s.name)
             if s is not stream: kept.append(_shown(s.events).copy()) # it does not hold on to the rest of its stream
-            preds = [np.concatenate(preds)] if preds else []
+            if preds: done.append(np.concatenate(preds)) # small arrays of the stream before
+            preds = []
         start = time.perf_counter()
         if fused and target==getattr(model, 'target', None): pred = model.predict_learn(batch) # it reads the column itself
         elif fused: pred = model.predict_learn(batch, column[at:at+len(batch)].copy())
@@ -265,7 +266,8 @@ def prequential( # lint: long
             model.partial_fit(batch, y)
         seconds,at = seconds+time.perf_counter()-start,at+len(batch)
         preds.append(_check(pred, len(batch), name))
-    memory,pred = _peak()-memory,preds[0] if len(preds)==1 else np.concatenate(preds)
+    done,memory = done+preds,_peak()-memory
+    pred = done[0] if len(done)==1 else np.concatenate(done)
     frame = pd.concat(kept, ignore_index=True).assign(pred=pred) if kept else (now.events, pred)
     return Report(name, _first_last(names[0], names[-1]), frame, target, metrics, now.rating_range, seconds, memory)
 
