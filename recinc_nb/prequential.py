@@ -249,12 +249,12 @@ def prequential( # lint: long
         f"prequential: {name} has no predict and partial_fit; give it both, or predict_learn")
     step = _FUSED if fused else batch_size
     now,names,kept,done,preds,seconds,memory = None,[],[],[],[],0.,_peak()
-    for s,batch,asked in _bar(_batches(streams, step, fused), stream, name, step):
-        if s is not now: # the next stream begins
-            now,target = s,_target(model, s, target, 'prequential')
-            column,at = s.events[target].to_numpy(),0
-            names.append(s.name)
-            if s is not stream: kept.append(_shown(s.events).copy()) # it does not hold on to the rest of its stream
+    for begins,batch,asked in _bar(_batches(streams, step, fused), stream, name, step):
+        if begins is not None: # the next stream
+            now,target = begins,_target(model, begins, target, 'prequential')
+            column,at = now.events[target].to_numpy(),0
+            names.append(now.name)
+            if now is not stream: kept.append(_shown(now.events).copy()) # it does not hold on to the rest of its stream
             if preds: done.append(np.concatenate(preds)) # small arrays of the stream before
             preds = []
         start = time.perf_counter()
@@ -273,10 +273,13 @@ def prequential( # lint: long
 
 # %% ../nbs/12_prequential.ipynb #48891379
 def _batches(streams, step, fused):
-    "The batches of each stream in turn, and with each the same events as `predict` may see them."
+    "The batches of each stream in turn, each with the same events as `predict` may see them; with the first, the stream."
     for s in streams:
         cut = lambda o: o.batches(step) if step<len(o) else [o]
-        for batch,asked in zip(cut(s), repeat(None) if fused else cut(_untold(s))): yield s,batch,asked
+        begins = s
+        for batch,asked in zip(cut(s), repeat(None) if fused else cut(_untold(s))):
+            yield begins,batch,asked
+            begins = None
 
 def _bar(batches, stream, name, step):
     "A progress bar: by events for one stream, by batches for several, whose number may not be known."

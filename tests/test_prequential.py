@@ -557,6 +557,15 @@ def test_the_stream_is_looked_at_before_the_learner():
         with pytest.raises(TypeError, match='wrap your table'): f(object(), drift_stream(10).events)
 
 
+@pytest.mark.filterwarnings('ignore:.*give chunks in time order')
+@pytest.mark.parametrize('make', [BiasBaseline, lambda: Apart(BiasBaseline())])
+def test_one_stream_may_come_twice(make):
+    s,m = drift_stream(60),make()
+    twice = prequential(make(), [s, s]).frame
+    pd.testing.assert_frame_equal(twice, (prequential(m, s) + prequential(m, s)).frame)
+    assert len(prequential_topn(BiasBaseline(), [s, s]).frame)==len(prequential_topn(BiasBaseline(), s).frame) # the second time nobody lacks anything
+
+
 def test_empty_parts_are_left_out():
     s = drift_stream(60)
     pd.testing.assert_frame_equal(prequential(BiasBaseline(), [s.take(0), s, s.take(0)]).frame, prequential(BiasBaseline(), s).frame)
