@@ -191,7 +191,7 @@ def _target(model, stream, target, who):
 
 def _streams(stream, who):
     "The streams to follow, as an iterator; a table is refused at once."
-    if isinstance(stream, Stream): return _checked([stream], who)
+    if isinstance(stream, Stream): stream = [stream]
     if isinstance(stream, (pd.DataFrame, Mapping, str, bytes)) or hasattr(stream, 'column_names') or not isinstance(stream, Iterable):
         raise TypeError(f"{who}: stream is {type(stream).__name__}; wrap your table: Stream(table)")
     if isinstance(stream, (list, tuple)): return iter(list(_checked(stream, who))) # all of them before anything is learned
@@ -238,6 +238,7 @@ def prequential( # lint: long
     Raises `TypeError` for what is no learner or no stream, `ValueError` for an unknown metric or target, an empty stream,
     streams of two kinds, or a prediction that is no number.
     Source: [Gama, Sebastião and Rodrigues 2013](https://doi.org/10.1007/s10994-012-5320-9)."""
+    streams = _streams(stream, 'prequential')
     metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     unknown = [m for m in metrics if m not in _METRICS]
     if unknown: raise ValueError(f"prequential: no metric {unknown[0]!r}; there are {', '.join(_METRICS)}")
@@ -247,14 +248,15 @@ def prequential( # lint: long
     if not fused and not (hasattr(model, 'predict') and hasattr(model, 'partial_fit')): raise TypeError(
         f"prequential: {name} has no predict and partial_fit; give it both, or predict_learn")
     step = _FUSED if fused else batch_size
-    now,names,kept,preds,seconds,memory = None,[],[],[],0.,_peak()
-    for s,batch,asked in _bar(_batches(_streams(stream, 'prequential'), step, fused), stream, name, step):
-        if s is not now: # the next stream begins
-            now,target = s,_target(model, s, target, 'prequential')
-            column,at = s.events[target].to_numpy(),0
-            names.append(s.name)
-            if s is not stream: kept.append(_shown(s.events).copy()) # it does not hold on to the rest of its stream
-            preds = [np.concatenate(preds)] if preds else []
+    now,names,kept,done,preds,seconds,memory = None,[],[],[],[],0.,_peak()
+    for begins,batch,asked in _bar(_batches(streams, step, fused), stream, name, step):
+        if begins is not None: # the next stream
+            now,target = begins,_target(model, begins, target, 'prequential')
+            column,at = now.events[target].to_numpy(),0
+            names.append(now.name)
+            if now is not stream: kept.append(_shown(now.events).copy()) # it does not hold on to the rest of its stream
+            if preds: done.append(np.concatenate(preds)) # small arrays of the stream before
+            preds = []
         start = time.perf_counter()
         if fused and target==getattr(model, 'target', None): pred = model.predict_learn(batch) # it reads the column itself
         elif fused: pred = model.predict_learn(batch, column[at:at+len(batch)].copy())
@@ -264,16 +266,20 @@ def prequential( # lint: long
             model.partial_fit(batch, y)
         seconds,at = seconds+time.perf_counter()-start,at+len(batch)
         preds.append(_check(pred, len(batch), name))
-    memory,pred = _peak()-memory,preds[0] if len(preds)==1 else np.concatenate(preds)
+    done,memory = done+preds,_peak()-memory
+    pred = done[0] if len(done)==1 else np.concatenate(done)
     frame = pd.concat(kept, ignore_index=True).assign(pred=pred) if kept else (now.events, pred)
     return Report(name, _first_last(names[0], names[-1]), frame, target, metrics, now.rating_range, seconds, memory)
 
 # %% ../nbs/12_prequential.ipynb #48891379
 def _batches(streams, step, fused):
-    "The batches of each stream in turn, and with each the same events as `predict` may see them."
+    "The batches of each stream in turn, each with the same events as `predict` may see them; with the first, the stream."
     for s in streams:
         cut = lambda o: o.batches(step) if step<len(o) else [o]
-        for batch,asked in zip(cut(s), repeat(None) if fused else cut(_untold(s))): yield s,batch,asked
+        begins = s
+        for batch,asked in zip(cut(s), repeat(None) if fused else cut(_untold(s))):
+            yield begins,batch,asked
+            begins = None
 
 def _bar(batches, stream, name, step):
     "A progress bar: by events for one stream, by batches for several, whose number may not be known."
@@ -591,11 +597,12 @@ def prequential_topn( # lint: long
     Raises `TypeError` for what is no learner or no stream, `ValueError` for an empty stream, streams of two kinds, k below 1,
     an unknown column or one that holds other things than 0 and 1, no positive at all, or a score that is nan.
     Source: [Vinagre, Jorge and Gama 2014](https://doi.org/10.1007/978-3-319-08786-3_41)."""
+    streams = _streams(stream, 'prequential_topn')
     _whole(k, 'k', 'prequential_topn')
     name = name or type(model).__name__
     if not hasattr(model, 'partial_fit'): raise TypeError(f"prequential_topn: {name} has no partial_fit; give it one")
-    run,streams,total = _TopRun(model, k, positive, name),_streams(stream, 'prequential_topn'),None
-    if isinstance(stream, Stream) and len(stream):
+    run,total = _TopRun(model, k, positive, name),None
+    if isinstance(stream, Stream):
         total = int(_positives(stream, positive).sum())
         if not total: raise ValueError(_no_positives(positive, stream))
     memory = _peak()

@@ -551,6 +551,21 @@ def test_a_list_of_two_kinds_is_refused_before_anything_is_learned():
         assert not hasattr(m, 'users_') or len(m.users_.ids)==0
 
 
+def test_the_stream_is_looked_at_before_the_learner():
+    for f in (prequential, prequential_topn):
+        with pytest.raises(ValueError, match='stream is empty'): f(object(), drift_stream(10).take(0))
+        with pytest.raises(TypeError, match='wrap your table'): f(object(), drift_stream(10).events)
+
+
+@pytest.mark.filterwarnings('ignore:.*give chunks in time order')
+@pytest.mark.parametrize('make', [BiasBaseline, lambda: Apart(BiasBaseline())])
+def test_one_stream_may_come_twice(make):
+    s,m = drift_stream(60),make()
+    twice = prequential(make(), [s, s]).frame
+    pd.testing.assert_frame_equal(twice, (prequential(m, s) + prequential(m, s)).frame)
+    assert len(prequential_topn(BiasBaseline(), [s, s]).frame)==len(prequential_topn(BiasBaseline(), s).frame) # the second time nobody lacks anything
+
+
 def test_empty_parts_are_left_out():
     s = drift_stream(60)
     pd.testing.assert_frame_equal(prequential(BiasBaseline(), [s.take(0), s, s.take(0)]).frame, prequential(BiasBaseline(), s).frame)
