@@ -82,7 +82,7 @@ def test_every_learner_of_ids_meets_strangers():
     assert found.keys()==names and len(names)>15
     for name in ('IncrementalMF', 'ItemItem', 'TextRidge'):
         model = found[name]
-        rates = speed.stranger_rates(lambda: speed.clone(model).learn_one, speed.observed(model), 50, 1, 5., name)
+        rates = speed.stranger_rates(lambda: speed.clone(model).learn_one, speed.observed(model), 50, 1, 5.)
         assert {*rates['events_per_second']}=={f'{a} {b}' for a in ('new', 'known') for b in ('integers', 'strings')}
         grown = speed.clone(model)
         calls = speed.single_calls(grown, 100, speed.as_strings, 5.)
