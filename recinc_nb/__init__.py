@@ -9,6 +9,7 @@ _where = dict(
     core=['Device', 'pick_device', 'progress', 'results', 'scale', 'seed_everything', 'unattended'],
     streams=['Stream', 'drift_stream', 'movielens_100k'],
     prequential=['Report', 'compare', 'from_river', 'from_sklearn', 'oracle_report', 'paired_bootstrap', 'prequential', 'prequential_topn'],
+    learner=['Learner', 'L2SP', 'Remedy', 'Reservoir', 'Step'],
     baselines=['BiasBaseline', 'ItemItem', 'Popularity', 'RunningMean'],
     losses=['check_gradient'],
     linear=['IncrementalLinear', 'IncrementalLogistic'],
