@@ -3,7 +3,7 @@ import json, shutil
 import pytest
 import recinc_nb, speed
 from helpers import python, root
-from recinc_nb.baselines import IdLearner
+from recinc_nb.learner import IdLearner
 from recinc_nb.core import results
 
 

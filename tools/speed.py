@@ -31,7 +31,7 @@ here = Path(__file__).resolve().parent
 root = here.parent
 if 'recinc_nb' not in sys.modules: sys.path.insert(0, str(root)) # else `--against` has chosen a checkout
 import recinc_nb
-from recinc_nb.baselines import IdLearner, IdMap, ItemItem, Popularity
+from recinc_nb.baselines import ItemItem, Popularity
 from recinc_nb.core import machine, progress, write_atomic
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
@@ -41,6 +41,8 @@ from recinc_nb.prequential import from_river, prequential, prequential_topn
 from recinc_nb.streams import Stream, event_columns, movielens_100k
 from recinc_nb.vectors import aligned_zeros
 from sklearn.base import clone
+try: from recinc_nb.learner import IdLearner, IdMap
+except ImportError: from recinc_nb.baselines import IdLearner, IdMap # `--against` a checkout from before chapter 12a
 
 C = """
 void sweep(const long *us, const long *is, const float *y, float *pred, float *U, float *V, float *bu, float *bi,
@@ -115,7 +117,11 @@ def our_run(events, n_users=USERS, n_items=ITEMS):
     "A run of the compiled sweep of `IncrementalMF` on row numbers: events/s."
     users,items,y = events[0],events[1],events[2].astype(float)
     model,pred = IncrementalMF(n_factors=K),np.zeros(len(users))
-    model._ready()
+    if hasattr(model, 'sweep'):
+        model.ready()
+        model.grow(n_users, n_items)
+        return lambda: len(users)/seconds(lambda: model.sweep(users, items, y, pred, True))
+    model._ready()                                   # `--against` a checkout from before chapter 12a
     model._grow(n_users, n_items)
     return lambda: len(users)/seconds(lambda: model._sweep(users, items, y, pred, (n_users, n_items), True))
 
