@@ -121,7 +121,8 @@ def _rows(X, columns, who, kinds, said):
 
 def _list(column, name, who):
     if getattr(getattr(column, 'dtype', None), 'kind', '') in ('M', 'm'): raise TypeError(
-        f"{who}: {name} holds times ({column.dtype}); give what matters of them: a number, such as the hour as a float, or a category, such as the weekday")
+        f"{who}: {name} holds times ({column.dtype}); give what matters of them: a number, such as the hour as a float, "
+        "or a category, such as the weekday")
     if isinstance(column, (str, bytes)) or not hasattr(column, '__iter__'): raise TypeError(
         f"{who}: {name} is {column!r}, which is not a column; give one value per event")
     return column.tolist() if hasattr(column, 'tolist') else list(column)
