@@ -809,11 +809,11 @@ class ReadAs(UserWarning):
 
 # %% ../nbs/10_streams.ipynb #c5b8145f
 _ROLES = dict( # the bare names of columns, from the surest on; two names of one rank are a doubt
-    user=[{'user'}, {'userid', 'uid', 'userindex', 'useridx'}, {'customerid', 'reviewerid', 'visitorid', 'memberid', 'listenerid', 'viewerid', 'playerid', 'personid', 'customer',
-          'reviewer', 'visitor', 'username'}],
-    item=[{'item'}, {'itemid', 'iid', 'itemindex', 'itemidx'}, {'parentasin'}, {'asin'}, {'movieid', 'bookid', 'videoid', 'productid', 'trackid', 'songid', 'artistid', 'newsid',
-          'articleid', 'isbn', 'sku', 'businessid', 'recipeid', 'gameid', 'appid', 'animeid', 'jokeid', 'photoid', 'showid', 'beerid', 'venueid', 'courseid'},
-          {'movie', 'book', 'video', 'product', 'track', 'song', 'artist', 'article'}],
+    user=[{'user'}, {'userid', 'uid', 'userindex', 'useridx'}, {'customerid', 'reviewerid', 'visitorid', 'memberid', 'listenerid',
+          'viewerid', 'playerid', 'personid', 'customer', 'reviewer', 'visitor', 'username'}],
+    item=[{'item'}, {'itemid', 'iid', 'itemindex', 'itemidx'}, {'parentasin'}, {'asin'}, {'movieid', 'bookid', 'videoid', 'productid',
+          'trackid', 'songid', 'artistid', 'newsid', 'articleid', 'isbn', 'sku', 'businessid', 'recipeid', 'gameid', 'appid', 'animeid',
+          'jokeid', 'photoid', 'showid', 'beerid', 'venueid', 'courseid'}, {'movie', 'book', 'video', 'product', 'track', 'song', 'artist', 'article'}],
     rating=[{'rating'}, {'stars', 'score', 'overall', 'bookrating', 'reviewrating', 'starrating', 'reviewscore', 'ratings', 'grade'}],
     label=[{'label'}, {'isclick', 'click', 'clicked', 'isclicked'}, {'islike', 'like', 'liked', 'isliked'}],
     count=[{'plays', 'playcount', 'playcounts', 'listens', 'listencount', 'count'}],
@@ -827,14 +827,16 @@ def _guess(names, role, who):
     "The column that plays a role, or None; `KeyError` where two of them might."
     for rank in _ROLES[role]:
         found = [o for o in names if isinstance(o, str) and _bare(o) in rank]
-        if len(found)>1: raise KeyError(f"{who}: {' and '.join(found)} may each be the {role}; pass {role}={found[0]!r}, for instance. The columns are {', '.join(map(str, names))}")
+        if len(found)>1: raise KeyError(
+            f"{who}: {' and '.join(found)} may each be the {role}; pass {role}={found[0]!r}, for instance. The columns are {', '.join(map(str, names))}")
         if found: return found[0]
 
 def _roles(names, given, who, known=()): # lint: long
     "Role -> column, and the roles that were guessed. given: role -> column, None to guess, False for none; known: what the layout says."
     roles,guessed = {o: c for o,c in given.items() if c not in (None, False)},[]
     for o,c in roles.items():
-        if c not in names and not (o=='label' and c==1 and not isinstance(c, str)): raise KeyError(f"{who}: no column {c!r} for {o}; the columns are {', '.join(map(str, names))}")
+        if c not in names and not (o=='label' and c==1 and not isinstance(c, str)): raise KeyError(
+            f"{who}: no column {c!r} for {o}; the columns are {', '.join(map(str, names))}")
     outcome = {'rating', 'label'} & roles.keys()
     for o in ('user', 'item', 'rating', 'label', 'count', 'time'):
         if o in roles or given.get(o) is False or outcome and o in ('rating', 'label', 'count'): continue
@@ -905,11 +907,14 @@ def _is_number(o):
 def _file(path, sep, columns, who): # lint: long
     "Find out how a file is laid out, from its name and its first lines."
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"{who}: there is no file {path}; the path is taken from {Path.cwd().name}, where Python runs")
+    if not path.is_file(): raise FileNotFoundError(
+        f"{who}: there is no file {path}; the path is taken from {Path.cwd().name}, where Python runs")
     kinds = [o.lower() for o in path.suffixes]
     kind = next((o for o in reversed(kinds) if o not in _PACKED), '')
-    if kind in ('.pkl', '.pickle', '.joblib'): raise ValueError(f"{who}: {path.name} is a pickle, which may run any code; save the table as CSV or Parquet")
-    if kind in ('.zip', '.7z', '.tar', '.tgz', '.rar', '.xlsx'): raise ValueError(f"{who}: {path.name} is an archive; unpack it and name the file or the folder")
+    if kind in ('.pkl', '.pickle', '.joblib'): raise ValueError(
+        f"{who}: {path.name} is a pickle, which may run any code; save the table as CSV or Parquet")
+    if kind in ('.zip', '.7z', '.tar', '.tgz', '.rar', '.xlsx'): raise ValueError(
+        f"{who}: {path.name} is an archive; unpack it and name the file or the folder")
     if kind in ('.parquet', '.pq'):
         import pyarrow.parquet as pq
         return _File(path, 'parquet', pq.ParquetFile(path).schema_arrow.names)
@@ -925,14 +930,16 @@ def _file(path, sep, columns, who): # lint: long
         f.names = list(dict.fromkeys(o for row in next(_json_rows(f, 200, who)) for o in row))
         return f
     if re.fullmatch(r'\d+:', head[0].strip()) and sep is None:
-        return _File(path, 'text', ['user', 'item', 'rating', 'time'], ',', False, True, encoding, dict(user='user', item='item', rating='rating', time='time'))
+        return _File(path, 'text', ['user', 'item', 'rating', 'time'], ',', False, True, encoding)
     if sep is None: sep = next((o for o in ('::', '\t', '|', ';', ',') if all(o in line for line in head[:5])), ',')
-    rows = list(csv.reader(head[:20], delimiter=sep if len(sep)==1 else '\x1f')) if sep==',' else [o.split(sep) for o in head[:20]]
-    header = not any(map(_is_number, rows[0])) and not any(_ISO.fullmatch(o) for o in rows[0]) if columns is None else [o.strip() for o in rows[0]]==list(columns)
+    rows = list(csv.reader(head[:20], delimiter=sep)) if sep in (',', ';') else [o.split(sep) for o in head[:20]]
+    header = not any(_is_number(o) or _ISO.fullmatch(o) for o in rows[0])
+    if columns is not None: header = [o.strip() for o in rows[0]]==list(columns)
     names = [re.sub(r':(token|float)(_seq)?$', '', o.strip().strip('"')) for o in rows[0]]
     f = _File(path, 'text', names, sep, header, False, encoding)
     if columns is not None:
-        if len(columns)!=len(rows[0]): raise ValueError(f"{who}: columns names {len(columns)} columns, but the first line of {path.name} has {len(rows[0])}: {head[0][:80]!r}")
+        if len(columns)!=len(rows[0]): raise ValueError(
+            f"{who}: columns names {len(columns)} columns, but the first line of {path.name} has {len(rows[0])}: {head[0][:80]!r}")
         f.names = list(columns)
     elif not header: f.names,f.known = _shape(rows, path.name, who)
     return f
@@ -942,9 +949,11 @@ def _shape(rows, name, who): # lint: long
     def every(n, test): return all(len(o)>n and test(o[n]) for o in rows)
     wide = len(rows[0])
     late = lambda o: _is_number(o) and abs(float(o))>1e8 or bool(_ISO.fullmatch(o))
+    few = lambda o: _is_number(o) and 0<=float(o)<=10 and float(o)*2%1==0
     if wide==6 and every(1, _ISO.fullmatch): # Last.fm, a thousand users: each line is a play
         return ['user', 'time', 'artist_id', 'artist', 'track_id', 'track'], dict(user='user', item='artist', label=1, time='time')
-    if wide==4 and every(3, late) and every(2, _is_number): return ['user', 'item', 'rating', 'time'], {}
+    stars = every(2, _is_number) and every(3, late) or every(2, few) and every(3, _is_number)
+    if wide==4 and stars: return ['user', 'item', 'rating', 'time'], {}
     if wide==4 and every(3, str.isdecimal) and not every(2, _is_number): # Last.fm, 360,000 users: counts of plays
         return ['user', 'artist_id', 'artist', 'plays'], dict(item='artist')
     if wide==3 and every(2, _is_number): return ['user', 'item', 'rating'], {}
@@ -952,7 +961,8 @@ def _shape(rows, name, who): # lint: long
     if wide==24: return ['item', 'title', 'released', 'video', 'url', *(f'genre_{n}' for n in range(19))], {}
     if wide==5 and every(2, str.isalpha): return ['user', 'age', 'gender', 'occupation', 'zip_code'], {}
     if wide==5 and every(1, str.isalpha): return ['user', 'gender', 'age', 'occupation', 'zip_code'], {}
-    raise KeyError(f"{who}: {name} has no names on top, and its {wide} columns are of no known layout: {rows[0][:6]}; pass columns=[…], one name per column")
+    raise KeyError(f"{who}: {name} has no names on top, and its {wide} columns are of no known layout: {rows[0][:6]}; "
+                   "pass columns=[…], one name per column")
 
 # %% ../nbs/10_streams.ipynb #0025d6d2
 def _json_rows(f, n, who):
@@ -962,15 +972,18 @@ def _json_rows(f, n, who):
         lines.seek(0)
         if start=='[':
             rows = json.load(lines)
-            if not all(isinstance(o, dict) for o in rows): raise ValueError(f"{who}: {f.path.name} is a list of other things than objects; give one object per event")
+            if not all(isinstance(o, dict) for o in rows): raise ValueError(
+                f"{who}: {f.path.name} is a list of other things than objects; give one object per event")
             for a in range(0, max(1, len(rows)), n): yield rows[a:a+n]
             return
         part = []
         for k,line in enumerate(lines, 1):
             if not line.strip(): continue
             try: part.append(json.loads(line))
-            except json.JSONDecodeError as e: raise ValueError(f"{who}: {f.path.name}, line {k} is not JSON: {e}; mend or drop the line") from None
-            if not isinstance(part[-1], dict): raise ValueError(f"{who}: {f.path.name}, line {k} is {type(part[-1]).__name__}, not an object; give one object per event")
+            except json.JSONDecodeError as e: raise ValueError(
+                f"{who}: {f.path.name}, line {k} is not JSON: {e}; mend or drop the line") from None
+            if not isinstance(part[-1], dict): raise ValueError(
+                f"{who}: {f.path.name}, line {k} is {type(part[-1]).__name__}, not an object; give one object per event")
             if len(part)==n:
                 yield part
                 part = []
@@ -983,13 +996,15 @@ def _frames(f, n, who, only=None): # lint: long
         import pyarrow.parquet as pq
         for o in pq.ParquetFile(f.path).iter_batches(batch_size=n, columns=names): yield o.to_pandas()
     elif f.kind=='json':
-        for rows in _json_rows(f, n, who): yield pd.DataFrame({o: pd.Series([row.get(o) for row in rows], dtype=object).infer_objects() for o in names})
+        for rows in _json_rows(f, n, who):
+            yield pd.DataFrame({o: pd.Series([row.get(o) for row in rows], dtype=object).infer_objects() for o in names})
     else:
         with _open(f.path, f.encoding) as lines:
             if f.blocks: lines = _Lines(_blocks(lines))
             if len(f.sep)>1: lines = _Lines(o.replace(f.sep, '\x1f') for o in lines)
-            options = dict(sep=f.sep if len(f.sep)==1 else '\x1f', header=0 if f.header else None, names=f.names, usecols=names, index_col=False, dtype={o: str for o in f.text if o in names},
-                           keep_default_na=False, na_values=[''], quoting=csv.QUOTE_MINIMAL if f.sep in ',;' else csv.QUOTE_NONE, chunksize=n)
+            options = dict(sep=f.sep if len(f.sep)==1 else '\x1f', header=0 if f.header else None, names=f.names, index_col=False,
+                           usecols=None if only is None else names, dtype={o: str for o in f.text if o in names}, keep_default_na=False,
+                           na_values=[''], quoting=csv.QUOTE_MINIMAL if f.sep in ',;' else csv.QUOTE_NONE, chunksize=n)
             try:
                 with pd.read_csv(lines, **options) as parts: yield from parts
             except pd.errors.ParserError as e: raise ValueError(f"{who}: {f.path.name}: {str(e).strip()}; mend the line, or pass sep=") from None
@@ -1009,15 +1024,18 @@ def _whole(column): # is every id written as an int is written?
     return not pd.api.types.is_numeric_dtype(column) and bool(column.notna().all()) and bool(column.str.fullmatch(_INT).all())
 
 # %% ../nbs/10_streams.ipynb #b0e1a716
-_GENRES = 'unknown Action Adventure Animation Children Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western'.split()
-_FOLDERS = [('u.data', 'u.item', 'u.user'), ('ratings.dat', 'movies.dat', 'users.dat'), ('ratings.csv', 'movies.csv', 'users.csv'), ('ratings.csv', 'books.csv', 'users.csv')]
+_GENRES = ('unknown Action Adventure Animation Children Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical Mystery Romance '
+           'Sci-Fi Thriller War Western').split()
+_FOLDERS = [('u.data', 'u.item', 'u.user'), ('ratings.dat', 'movies.dat', 'users.dat'), ('ratings.csv', 'movies.csv', 'users.csv'),
+            ('ratings.csv', 'books.csv', 'users.csv')]
 
 def _in_folder(folder, who):
     "Paths of the log, of its items and of its users (or None) in a folder of a known layout."
     there = {o.name.removesuffix('.gz'): o for o in sorted(folder.iterdir()) if o.is_file()}
     inter = [o for o in there if o.endswith('.inter')]
     layouts = [o for o in _FOLDERS if o[0] in there] + [tuple(o[:-5] + end for end in ('inter', 'item', 'user')) for o in inter[:1]]
-    if not layouts: raise FileNotFoundError(f"{who}: the folder {folder.name} is of no known layout; name the file of events: it holds {', '.join(list(there)[:8]) or 'no file'}")
+    if not layouts: raise FileNotFoundError(f"{who}: the folder {folder.name} is of no known layout; name the file of events: "
+                                            f"it holds {', '.join(list(there)[:8]) or 'no file'}")
     best = max(layouts, key=lambda o: sum(n in there for n in o))
     return [there.get(o) for o in best]
 
@@ -1034,12 +1052,15 @@ def _side(table, side, who): # lint: long
         table = _frame(table, who)
         if side in table or not isinstance(table.index, pd.RangeIndex) or table.index.name is not None: return table
         key = _guess(table.columns, side, who)
-    if key is None: raise KeyError(f"{who}: no column of the {side}s is known to be the id; call it {side}. The columns are {', '.join(map(str, table.columns))}")
+        if key is None: return table # rows 0, 1, 2, …: `Stream` checks whether the events know them so
+    if key is None: raise KeyError(
+        f"{who}: no column of the {side}s is known to be the id; call it {side}. The columns are {', '.join(map(str, table.columns))}")
     table = table.rename(columns={key: side})
     if side=='user': return table.set_index(side)
     if 'genre_0' in table:
         flags = table[[f'genre_{n}' for n in range(19)]].to_numpy()==1
-        table = table.drop(columns=[f'genre_{n}' for n in range(19)]).assign(genres=['|'.join(g for g,o in zip(_GENRES, row) if o) for row in flags])
+        words = ['|'.join(g for g,o in zip(_GENRES, row) if o) for row in flags]
+        table = table.drop(columns=[f'genre_{n}' for n in range(19)]).assign(genres=words)
     for name,known in _LABELS.items():
         found = [o for o in table if _bare(o) in known]
         if name not in table and found: table = table.rename(columns={found[0]: name})
@@ -1067,8 +1088,10 @@ def _named(events, roles):
 def _told(stream, roles, guessed, notes, who):
     "One sentence about what was taken for what, if anything was guessed."
     words = [f"{roles[o]} as {o}" for o in ('user', 'item', 'rating', 'time') if o in roles]
-    if 'label' in roles: words.append('each row as a like' if roles['label']==1 else f"{roles['label']} as label" + (', 1 where it is above 0' if 'plays' in guessed else ''))
-    scale = f"; ratings {stream.rating_range[0]:g} to {stream.rating_range[1]:g}, a like is {stream.like_from:g} or more" if 'rating' in roles and 'label' not in roles else ''
+    if roles.get('label')==1: words.append('each row as a like')
+    elif 'label' in roles: words.append(f"{roles['label']} as label" + (', 1 where it is above 0' if 'plays' in guessed else ''))
+    (low,high),like = stream.rating_range,stream.like_from
+    scale = f"; ratings {low:g} to {high:g}, a like is {like:g} or more" if 'rating' in roles and 'label' not in roles else ''
     order = '' if 'time' in roles else '; no time, so the order of the file stands'
     rest = ''.join(f'; {o}' for o in notes if not o.startswith('ratings run from'))
     if guessed or notes: return f"{who}: read {', '.join(words)}{scale}{order}{rest}; pass user=, item=, rating_range=, … to choose otherwise"
@@ -1124,28 +1147,31 @@ def read(cls:Stream, # lint: long
     return stream
 
 # %% ../nbs/10_streams.ipynb #2330814e
-def _survey(f, roles, n, who): # lint: long
+def _survey(f, roles, n, who, plays=False): # lint: long
     "A first pass: ratings (few that stand for all), whether users and items are ints; refuses what is missing or out of order."
-    need = {o: c for o,c in roles.items() if isinstance(c, str)}
+    need = {o: c for o,c in roles.items() if isinstance(c, str) or o!='label'}
     counts,whole,last,row = pd.Series(dtype=float),{o: f.kind=='text' for o in ('user', 'item')},None,0
     for part in _frames(f, n, who, set(need.values())):
         for o in whole: whole[o] = whole[o] and _whole(part[need[o]])
         cols = {o: part[need[o]].to_numpy() for o in whole}
         try:
+            read_table({o: part[need[o]] for o in whole}, target=None, who='Stream')
+            if 'label' in need and not plays: _check_labels(_numbers(part[need['label']], cols, 'label', 'Stream'), cols, None)
             if 'rating' in need:
-                counts = counts.add(pd.Series(_numbers(part[need['rating']], cols, 'rating', who)).value_counts(), fill_value=0)
+                counts = counts.add(pd.Series(_numbers(part[need['rating']], cols, 'rating', 'Stream')).value_counts(), fill_value=0)
                 if len(counts)>50_000: counts = counts.iloc[np.unique(np.r_[0:len(counts):10, len(counts)-1])] # sorted: the ends stay
             if 'time' in need and len(part):
                 t = _times(part[need['time']].reset_index(drop=True), cols)
                 back = np.flatnonzero(t.to_numpy()[1:] < t.to_numpy()[:-1]) + 1
                 if last is not None and t.iloc[0]<last: back = [0]
-                if len(back): raise ValueError(f"time goes back in row {back[0]} (user {cols['user'][back[0]]}, item {cols['item'][back[0]]}); "
+                if len(back): raise ValueError(
+                    f"time goes back in row {back[0]} (user {cols['user'][back[0]]}, item {cols['item'][back[0]]}); "
                     "sort the file by time first, use Stream.read, which sorts in memory, or pass time=False for the order of the file")
                 last = t.iloc[-1]
-        except ValueError as e: raise _at_line(e, f, row, who) from None
+        except (TypeError, ValueError) as e: raise _at_line(e, f, row, who) from None
         row += len(part)
-    some = np.repeat(counts.index.to_numpy(dtype=float), np.ceil(counts.to_numpy()*10_000/max(1, counts.sum())).astype(int)) if len(counts) else np.zeros(0)
-    return some, whole
+    times = np.ceil(counts.to_numpy(dtype=float)*10_000/max(1, counts.sum())).astype(int)
+    return np.repeat(counts.index.to_numpy(dtype=float), times), whole
 
 def _each(cls, f, n, who, roles, guessed, whole, settings): # the second pass
     items,users,name,rating_range,like_from = settings
@@ -1156,9 +1182,10 @@ def _each(cls, f, n, who, roles, guessed, whole, settings): # the second pass
         events,stream = _named(part.reset_index(drop=True), roles),object.__new__(cls)
         if 'plays' in guessed: events['label'] = (events['label']>0).astype(np.int8)
         if 'time' not in roles: events['time'] = np.arange(row, row+len(events))
-        try: stream._take_in(events, items if not row else None, users if not row else None, name, rating_range, like_from, None)
+        sides = (items, users) if not row else (None, None) # checked once, with the first chunk
+        try: stream._take_in(events, *sides, name, rating_range, like_from, None)
         except (TypeError, ValueError) as e: raise _at_line(e, f, row, who) from None
-        if not row: items,users = stream.items,stream.users # checked once
+        if not row: items,users = stream.items,stream.users
         stream.items,stream.users,stream.read_as = items,users,roles
         row += len(part)
         yield stream
@@ -1188,13 +1215,15 @@ def scan(cls:Stream, # lint: long
     f = _file(path, sep, columns, who)
     roles,guessed = _roles(f.names, dict(user=user, item=item, rating=rating, label=label, time=time), who, f.known)
     f.text = (roles['user'], roles['item'])
-    try: some,whole = _survey(f, roles, n, who)
+    try: some,whole = _survey(f, roles, n, who, 'plays' in guessed)
     except UnicodeDecodeError:
         f.encoding = 'latin-1'
-        some,whole = _survey(f, roles, n, who)
+        some,whole = _survey(f, roles, n, who, 'plays' in guessed)
     scale = object.__new__(cls)
-    try: scale.rating_range,scale.like_from,notes = _check_scale(some, dict.fromkeys(('user', 'item'), ['?']*len(some)), rating_range, like_from)
+    anyone = dict.fromkeys(('user', 'item'), ['?']*len(some))
+    try: scale.rating_range,scale.like_from,notes = _check_scale(some, anyone, rating_range, like_from)
     except ValueError as e: raise ValueError(str(e).replace('Stream:', f'{who}:')) from None
-    settings = _side(items, 'item', who),_side(users, 'user', who),name or Path(path).name.split('.')[0],scale.rating_range,scale.like_from
+    name = name or Path(path).name.split('.')[0]
+    settings = _side(items, 'item', who),_side(users, 'user', who),name,scale.rating_range,scale.like_from
     if said:=_told(scale, roles, guessed, notes, who): warnings.warn(said, ReadAs, stacklevel=2)
     return _each(cls, f, n, who, roles, guessed, whole, settings)
