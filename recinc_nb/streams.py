@@ -942,6 +942,10 @@ def _file(path, sep, columns, who): # lint: long
             f"{who}: columns names {len(columns)} columns, but the first line of {path.name} has {len(rows[0])}: {head[0][:80]!r}")
         f.names = list(columns)
     elif not header: f.names,f.known = _shape(rows, path.name, who)
+    long = next((n for n,o in enumerate(rows) if any(map(str.strip, o[len(f.names):]))), None)
+    if long is not None: raise ValueError(
+        f"{who}: {path.name}, line {long+1} has {len(rows[long])} cells for {len(f.names)} columns: {head[long][:80]!r}; mend it, or pass sep= or columns=")
+    f.names = [*f.names, *(f'column_{n}' for n in range(len(f.names), max(map(len, rows))))] # empty cells after the last comma
     return f
 
 def _shape(rows, name, who): # lint: long
@@ -1002,11 +1006,11 @@ def _frames(f, n, who, only=None): # lint: long
         with _open(f.path, f.encoding) as lines:
             if f.blocks: lines = _Lines(_blocks(lines))
             if len(f.sep)>1: lines = _Lines(o.replace(f.sep, '\x1f') for o in lines)
-            options = dict(sep=f.sep if len(f.sep)==1 else '\x1f', header=0 if f.header else None, names=f.names, index_col=False,
-                           usecols=None if only is None else names, dtype={o: str for o in f.text if o in names}, keep_default_na=False,
-                           na_values=[''], quoting=csv.QUOTE_MINIMAL if f.sep in ',;' else csv.QUOTE_NONE, chunksize=n)
+            options = dict(sep=f.sep if len(f.sep)==1 else '\x1f', header=0 if f.header else None, names=f.names, dtype=dict.fromkeys(f.text, str),
+                           keep_default_na=False, na_values=[''], quoting=csv.QUOTE_MINIMAL if f.sep in ',;' else csv.QUOTE_NONE, chunksize=n)
             try:
-                with pd.read_csv(lines, **options) as parts: yield from parts
+                with pd.read_csv(lines, **options) as parts:
+                    for o in parts: yield o[names]
             except pd.errors.ParserError as e: raise ValueError(f"{who}: {f.path.name}: {str(e).strip()}; mend the line, or pass sep=") from None
 
 def _load(f, who):
@@ -1020,8 +1024,8 @@ def _load(f, who):
 
 _INT = r'0|-?[1-9]\d{0,17}'
 
-def _whole(column): # is every id written as an int is written?
-    return not pd.api.types.is_numeric_dtype(column) and bool(column.notna().all()) and bool(column.str.fullmatch(_INT).all())
+def _whole(column): # is every id a string that is written as an int is?
+    return pd.api.types.infer_dtype(column, skipna=False)=='string' and bool(column.str.fullmatch(_INT).all())
 
 # %% ../nbs/10_streams.ipynb #b0e1a716
 _GENRES = ('unknown Action Adventure Animation Children Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical Mystery Romance '
@@ -1039,15 +1043,15 @@ def _in_folder(folder, who):
     best = max(layouts, key=lambda o: sum(n in there for n in o))
     return [there.get(o) for o in best]
 
-def _side(table, side, who): # lint: long
-    "A table about items (or users), from a path or any table, by id; titles as MovieLens writes them give title and year."
+def _side(table, side, who, ints): # lint: long
+    "A table about items (or users), from a path or any table, by id, ints if those of the events are; titles of MovieLens give title and year."
     if table is None: return None
     if isinstance(table, (str, Path)):
         f = _file(table, None, None, who)
         key = _guess(f.names, side, who)
         f.text = (key,)
         table = _load(f, who)
-        if key is not None and _whole(table[key]): table[key] = table[key].astype('int64')
+        if key is not None and ints and _whole(table[key]): table[key] = table[key].astype('int64')
     else:
         table = _frame(table, who)
         if side in table or not isinstance(table.index, pd.RangeIndex) or table.index.name is not None: return table
@@ -1133,13 +1137,13 @@ def read(cls:Stream, # lint: long
         f.text = (roles['user'], roles['item'])
         events = _load(f, who)
         for o in f.text:
-            if _whole(events[o]): events[o] = events[o].astype('int64')
+            if f.kind=='text' and _whole(events[o]): events[o] = events[o].astype('int64')
     else:
         events = _frame(source, who)
         roles,guessed = _roles(list(events), given, who)
     events,stream = _named(events, roles),object.__new__(cls)
     if 'plays' in guessed: events['label'] = (events['label']>0).astype(np.int8)
-    items,users = _side(items, 'item', who),_side(users, 'user', who)
+    items,users = (_side(t, o, who, pd.api.types.is_integer_dtype(events[o])) for t,o in ((items, 'item'), (users, 'user')))
     try: notes = stream._take_in(events, items, users, name or 'stream', rating_range, like_from, None)
     except (TypeError, ValueError) as e: raise (_at_line(e, f, 0, who) if f else type(e)(f"{who}: {str(e).removeprefix('Stream: ')}")) from None
     stream.read_as = roles
@@ -1148,11 +1152,14 @@ def read(cls:Stream, # lint: long
 
 # %% ../nbs/10_streams.ipynb #2330814e
 def _survey(f, roles, n, who, plays=False): # lint: long
-    "A first pass: ratings (few that stand for all), whether users and items are ints; refuses what is missing or out of order."
+    "A first pass: ratings (few that stand for all), which ids are ints, as text and at all; refuses what is missing or out of order."
     need = {o: c for o,c in roles.items() if isinstance(c, str) or o!='label'}
-    counts,whole,last,row = pd.Series(dtype=float),{o: f.kind=='text' for o in ('user', 'item')},None,0
+    counts,last,row = pd.Series(dtype=float),None,0
+    whole,ints = {o: f.kind=='text' for o in ('user', 'item')},{}
     for part in _frames(f, n, who, set(need.values())):
-        for o in whole: whole[o] = whole[o] and _whole(part[need[o]])
+        for o in whole:
+            whole[o] = whole[o] and _whole(part[need[o]])
+            ints[o] = whole[o] or pd.api.types.is_integer_dtype(part[need[o]])
         cols = {o: part[need[o]].to_numpy() for o in whole}
         try:
             read_table({o: part[need[o]] for o in whole}, target=None, who='Stream')
@@ -1171,7 +1178,7 @@ def _survey(f, roles, n, who, plays=False): # lint: long
         except (TypeError, ValueError) as e: raise _at_line(e, f, row, who) from None
         row += len(part)
     times = np.ceil(counts.to_numpy(dtype=float)*10_000/max(1, counts.sum())).astype(int)
-    return np.repeat(counts.index.to_numpy(dtype=float), times), whole
+    return np.repeat(counts.index.to_numpy(dtype=float), times), whole, ints
 
 def _each(cls, f, n, who, roles, guessed, whole, settings): # the second pass
     items,users,name,rating_range,like_from = settings
@@ -1215,15 +1222,16 @@ def scan(cls:Stream, # lint: long
     f = _file(path, sep, columns, who)
     roles,guessed = _roles(f.names, dict(user=user, item=item, rating=rating, label=label, time=time), who, f.known)
     f.text = (roles['user'], roles['item'])
-    try: some,whole = _survey(f, roles, n, who, 'plays' in guessed)
+    try: some,whole,ints = _survey(f, roles, n, who, 'plays' in guessed)
     except UnicodeDecodeError:
         f.encoding = 'latin-1'
-        some,whole = _survey(f, roles, n, who, 'plays' in guessed)
+        some,whole,ints = _survey(f, roles, n, who, 'plays' in guessed)
     scale = object.__new__(cls)
     anyone = dict.fromkeys(('user', 'item'), ['?']*len(some))
     try: scale.rating_range,scale.like_from,notes = _check_scale(some, anyone, rating_range, like_from)
     except ValueError as e: raise ValueError(str(e).replace('Stream:', f'{who}:')) from None
     name = name or Path(path).name.split('.')[0]
-    settings = _side(items, 'item', who),_side(users, 'user', who),name,scale.rating_range,scale.like_from
+    items,users = (_side(t, o, who, ints.get(o, True)) for t,o in ((items, 'item'), (users, 'user')))
+    settings = items,users,name,scale.rating_range,scale.like_from
     if said:=_told(scale, roles, guessed, notes, who): warnings.warn(said, ReadAs, stacklevel=2)
     return _each(cls, f, n, who, roles, guessed, whole, settings)

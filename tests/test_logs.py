@@ -146,18 +146,34 @@ def test_columns_in_doubt(tmp_path, header, args, words):
 
 BROKEN = {
     'gap': ('log.csv', 'user,item,rating\n1,2,3\n1,,4\n', r'log.csv: item is missing in row 1; .*\(row 0 is line 2\)'), 'no rating': ('log.csv', 'user,item,rating\n1,2,3\n1,3,\n', r'log.csv: rating is nan in row 1 \(user 1, item 3\)'),
-    'text': ('log.csv', 'user,item,rating\n1,2,3\n1,3,four\n', "log.csv: rating is "), 'long line': ('log.csv', 'user,item,rating\n1,2,3\n1,3,4,5,6\n', 'log.csv: .*line 3'), 'empty': ('log.csv', '', 'log.csv is empty'),
+    'text': ('log.csv', 'user,item,rating\n1,2,3\n1,3,four\n', "log.csv: rating is "), 'long line': ('log.csv', 'user,item,rating\n1,2,3\n1,3,4,5,6\n', 'log.csv, line 3 has 5 cells'), 'empty': ('log.csv', '', 'log.csv is empty'),
     'json': ('log.jsonl', '{"user": 1, "item": 2, "rating": 3}\n{"user": 1,\n', 'log.jsonl, line 2 is not JSON'), 'json list': ('log.jsonl', '{"user": 1, "item": 2, "rating": 3}\n[1]\n', 'log.jsonl, line 2 is list, not an object'),
     'columns': ('log.dat', '1::2\n3::4\n', 'log.dat has no names on top'), 'clock': ('log.csv', 'user,item,rating,time\n1,2,3,9:05\n2,2,3,10:30\n', "log.csv: time is text, such as '9:05'"),
+    'all lines long': ('log.csv', 'user,item,rating\n1,2,3,4\n1,3,4,5\n', 'log.csv, line 2 has 4 cells for 3 columns'), 'a list as id': ('log.jsonl', '{"user": 1, "item": [2], "rating": 3}\n', 'log.jsonl: item in row 0: the id .2. is of type list'),
     'range': ('log.csv', 'user,item,rating\n1,2,3\n1,3,7\n', r'log.csv: rating is 7 in row 1 .*outside rating_range'), 'pickle': ('log.pkl', 'x', 'log.pkl is a pickle'), 'archive': ('log.zip', 'x', 'log.zip is an archive; unpack it')}
 @pytest.mark.parametrize('kind', BROKEN)
 @pytest.mark.parametrize('f', [Stream.read, lambda *a, **k: list(Stream.scan(*a, chunk=1, **k))], ids=['read', 'scan'])
 def test_broken_files_are_named_with_their_line(tmp_path, kind, f):
     name,text,words = BROKEN[kind]
     (tmp_path/name).write_text(text)
-    with pytest.raises((ValueError, KeyError), match=f'Stream.(read|scan): {words}' if kind!='range' or f is Stream.read else 'outside rating_range'), warnings.catch_warnings():
+    with pytest.raises((ValueError, KeyError, TypeError), match=f'Stream.(read|scan): {words}' if kind!='range' or f is Stream.read else 'outside rating_range'), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         f(tmp_path/name, **(dict(rating_range=(1, 5)) if kind=='range' else {}))
+
+
+def test_a_long_line_far_down_is_named_too(tmp_path):
+    (tmp_path/'log.csv').write_text('user,item,rating\n' + '1,2,3\n'*50 + '1,2,3,4,5\n')
+    for f in (Stream.read, Stream.scan):
+        with pytest.raises(ValueError, match='log.csv: .*line 52'): f(tmp_path/'log.csv')
+
+
+def test_items_of_json_keep_to_the_kind_of_the_events(tmp_path):
+    (tmp_path/'log.jsonl').write_text('{"user_id": "A", "parent_asin": "0001", "rating": 3.0}\n{"user_id": "B", "parent_asin": "12", "rating": 5.0}\n')
+    (tmp_path/'meta.jsonl').write_text('{"parent_asin": "12", "title": "Twelve"}\n{"parent_asin": "15", "title": "Fifteen"}\n')
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        s,(part,) = Stream.read(tmp_path/'log.jsonl', items=tmp_path/'meta.jsonl'),Stream.scan(tmp_path/'log.jsonl', items=tmp_path/'meta.jsonl')
+    assert s.items['title']['12']==part.items['title']['12']=='Twelve' and "1 of 2 items of the events are not in the table of items, for instance '0001'" in str(said[0].message)
 
 
 def test_what_is_not_there(tmp_path):

@@ -578,4 +578,4 @@ def test_a_million_rows_pass_the_door_quickly():
     for user in (np.arange(n), streams._objects([f'u{k}' for k in range(n)]), pd.array(np.arange(n), dtype='Int64')):
         start = time.perf_counter()
         read_table(dict(user=user, item=np.arange(n), rating=np.ones(n)))
-        assert time.perf_counter()-start < .6
+        assert time.perf_counter()-start < 3 # .1 s on a free core
