@@ -126,7 +126,9 @@ def read_table( # lint: long
     table = table_columns(X, who)
     need = ['user', 'item'] + ([target] if target and y is None else [])
     missing = [o for o in need if o not in table]
-    if missing: raise KeyError(f"{who}: no column {' or '.join(missing)}; got {', '.join(map(str, table))}")
+    if missing:
+        index = set(missing) & set(getattr(getattr(X, 'index', None), 'names', ()))
+        raise KeyError(f"{who}: no column {' or '.join(missing)}; got {', '.join(map(str, table))}" + "; use .reset_index()"*bool(index))
     raw = {o: table[o] for o in [*need, *(o for o in more if o in table)]}
     if target and y is not None: raw[target] = y
     cols = {o: _array(c, o, who) for o,c in raw.items()}

@@ -570,6 +570,7 @@ def test_histories_can_be_pickled():
 
 
 def test_two_columns_of_one_name():
+    with pytest.raises(KeyError, match=r'no column user or item; got rating; use .reset_index\(\)'): Stream(pd.DataFrame(FOUR).set_index(['user', 'item'])[['rating']])
     with pytest.raises(ValueError, match='two columns are called item'): Stream(pd.DataFrame([[1, 2, 3, 4.]], columns=['user', 'item', 'item', 'rating']))
 
 
