@@ -18,7 +18,7 @@ from numba import njit
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metaestimators import available_if
 from .core import _read_config, load_state, save_state
-from .streams import Stream, _key, read_table
+from .streams import Stream, _key, _plain_id as _plain, read_table
 from .vectors import aligned_zeros
 
 # %% ../nbs/12a_learner.ipynb #badbf70a
@@ -34,11 +34,6 @@ def grow_rows(
 
 # %% ../nbs/12a_learner.ipynb #d175331f
 _KINDS = {int: 'an integer', str: 'a string', bool: 'a bool', tuple: 'a tuple'}
-
-def _plain(id): # ids as Python objects
-    if type(id) is int or type(id) is str: return id
-    if isinstance(id, tuple): return tuple(map(_plain, id))
-    return id.item() if hasattr(id, 'item') else id
 
 def _kind(key): return key[0] if isinstance(key, tuple) else type(key)
 
@@ -722,7 +717,7 @@ class SeenItems: # lint: long
         with self._lock:
             self.ready()
             u = self.users_.row(user)
-            return self.seen_[1][self._log_of(u)] if u>=0 else np.zeros(0, dtype=np.int32)
+            return self.seen_.pairs[1][self._log_of(u)] if u>=0 else np.zeros(0, dtype=np.int32)
 
     def _log_of(self, u): return self.seen_.of(u, len(self.users_))
 
@@ -748,12 +743,12 @@ class SeenItems: # lint: long
     )->list:       # (item, score), the best first; for several users a list of such lists
         "The k items with the highest score."
         who = self._who('recommend')
-        if not _whole(k) or k<1: raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
+        if type(k) is not int and not _whole(k) or k<1: raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
         if exclude_seen and not self.remember_seen: raise ValueError(
             f"{who}: this learner does not remember what was seen; pass exclude_seen=False, or build it with remember_seen=True")
-        for name,x in dict(exclude=exclude, candidates=candidates).items():
-            if isinstance(x, (str, bytes)): raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
-        if isinstance(user, (list, np.ndarray, pd.Series, pd.Index)) and np.ndim(user): return [
+        for name,x in (('exclude', exclude), ('candidates', candidates)):
+            if x is not None and isinstance(x, (str, bytes)): raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
+        if type(user) is not int and isinstance(user, (list, np.ndarray, pd.Series, pd.Index)) and np.ndim(user): return [
             self.recommend(o, k, exclude_seen, exclude, candidates, filter) for o in getattr(user, 'tolist', lambda: user)()]
         with self._lock:
             self.ready()
@@ -768,8 +763,8 @@ class SeenItems: # lint: long
 
     def _left_out(self, user, exclude_seen, exclude): # rows, in ascending order
         had = self.seen(user) if exclude_seen else np.zeros(0, dtype=np.int64)
-        more = [self.items_.row(o) for o in exclude] if exclude is not None else []
-        return np.unique(np.r_[had, np.array(more, dtype=np.int64)]).astype(np.int64)
+        if exclude is not None: had = np.append(had, [self.items_.row(o) for o in exclude])
+        return np.unique(had).astype(np.int64)
 
     def _best(self, user, ids): # (id, score) of some items; where scores do not tell, what was met most often comes first
         scores = self.score_ids(user, ids)

@@ -265,13 +265,13 @@ def mf_one( # lint: long
 
 # %% ../nbs/31_mf_online.ipynb #885c242e
 @njit(cache=True)
-def _mf_top(u, n_items, had, k, user, item, start):
+def _mf_top(u, n_items, had, k, user_factors, user_bias, user_weight, item_factors, item_bias, item_weight, start):
     best,rows = np.full(k, -np.inf),np.full(k, -1)
-    base,met = np.float32(start),0<=u<len(user.bias) and user.weight[u]>0
-    if 0<=u<len(user.bias): base += user.bias[u]
+    base,met = np.float32(start),0<=u<len(user_bias) and user_weight[u]>0
+    if 0<=u<len(user_bias): base += user_bias[u]
     for i in range(n_items):
-        s = base + item.bias[i]
-        if met and item.weight[i]>0: s += row_products(user.factors, u, item.factors, i)[0]
+        s = base + item_bias[i]
+        if met and item_weight[i]>0: s += row_products(user_factors, u, item_factors, i)[0]
         if s>best[-1]: keep_best(s, i, had, best, rows)
     there = rows>=0
     return rows[there],best[there]
@@ -370,7 +370,7 @@ def _top(self:IncrementalMF, user, k, had):
     if not 0<k<=1_000: return IdLearner._top(self, user, k, had)
     (total,number),u = self.mean_.tolist(),self.users_.row(user)
     start = np.log((total+1)/(number-total+1)) if self.loss=='logistic' else total/number if number else 3.
-    rows,scores = _mf_top(u, len(self.items_), had, k, *(MFTables(*self.rows_[o].tables.values()) for o in ('user', 'item')), start)
+    rows,scores = _mf_top(u, len(self.items_), had, k, *self.rows_['user'].tables.values(), *self.rows_['item'].tables.values(), start)
     return rows,self.from_stars(scores) if self.loss=='squared' else self._score(np.full(len(rows), u), rows)
 
 # %% ../nbs/31_mf_online.ipynb #e9c60f06
