@@ -771,10 +771,12 @@ class SeenItems: # lint: long
         key = self._untied(scores, np.array([self.items_.row(o) for o in ids], dtype=np.int64))
         return [(ids[n], float(scores[n])) for n in np.argsort(-key, kind='stable')]
 
+    def sort_key(self, scores, rows): return scores # what lists are sorted by; `rows` of items, None for all
+
     def _untied(self, scores, rows=None):
-        if not len(scores) or scores.min()<scores.max(): return scores
-        often = self.popular()
-        if often is None: return scores
+        if not len(scores): return scores
+        often = self.popular() if scores.min()==scores.max() else None
+        if often is None: return self.sort_key(scores, rows)
         return often if rows is None else np.append(often, 0.)[rows]
 
     def _top(self, user, k, had): # rows and scores of the k best; `had` is left out
@@ -1002,6 +1004,7 @@ class _IdRemedies(_IdWork): # lint: long
         return True
 
     def _one(self, user, item, y, pred, pulls, projecting, weight):
+        if self.positive_only and y[0]<.5: return self.sweep(user, item, y, pred, True) # it teaches nothing, so nothing is pulled
         self.sweep(user, item, np.empty(0), pred, False)   # before anything moves
         last = [max(m, int(row[0])+1) for m,row in zip(self._met, (user, item))]
         whole = {f'{side}_{o}': self.rows_[side][o][:n] for side,n in zip(('user', 'item'), last) for o in self.moves}
