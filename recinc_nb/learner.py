@@ -70,6 +70,18 @@ class _Index: # what only serves speed: how ids are added, and how a column of i
         self._cover(int(new[low].max()))
         self._small[new[low].astype(np.int64)] = low + row + 1
 
+    def meet(self, id): # the next row for a plain int or str that is known to be new
+        kind,rows = type(id),self._rows
+        if kind not in self._kinds:
+            self._tell(id, id)
+            self._kinds.add(kind)
+        row = rows[id] = len(self.ids)
+        self.ids.append(id)
+        if kind is int and id>=0:
+            if id<len(self._small): self._small[id] = row+1
+            elif id<self._limit(): self._cover(id)
+        return row
+
     def _limit(self): return 65_536 + 16*len(self.ids) # beyond this, ids are too sparse for a table
 
     def _cover(self, top):
@@ -147,7 +159,7 @@ class IdMap(_Index): # lint: long
         id,      # The id that it is for from now on
     ):
         "Give the row of one id to another that has none."
-        self.remove(row)
+        if self.ids[row] is not None: self.remove(row)
         key = _key(id)
         self._rows[key],self.ids[row] = row,_plain(id)
         if type(key) is int and 0<=key<len(self._small): self._small[key] = row+1
@@ -549,24 +561,24 @@ def reservoir_order(
     k,    # Old events per new one
     seed, # Of the draws
 ):        # From 0 on a new event, below a place, -1-place; which are the events of now; and who is written where (-1: nobody), shape (size,)
-    "Which old events are learned before which new one, and where the new ones are kept: algorithm R."
+    "Which old events are learned after which new one, and where the new ones are kept: algorithm R."
     writer,out,own = np.full(size, -1),np.empty(m*(k+1), dtype=np.int64),np.zeros(m*(k+1), dtype=np.bool_)
     at = 0
     for j in range(m):
         n = n0+j
+        out[at],own[at] = j,True                    # the new event first, so that its prediction is made before the update
+        at += 1
         for d in range(k if n>0 else 0):
             place = int(hash_unit(2*seed, n*k+d)*min(n, size))
             out[at] = writer[place] if writer[place]>=0 else -1-place
             at += 1
-        out[at],own[at] = j,True
-        at += 1
         place = n if n<size else int(hash_unit(2*seed+1, n)*(n+1))
         if place<size: writer[place] = j
     return out[:at],own[:at],writer
 
 # %% ../nbs/12a_learner.ipynb #715e3e0a
 class Reservoir(Remedy): # lint: long
-    """Replay: each new event is learned after some old ones, drawn evenly from an even sample of the past.
+    """Replay: after each new event some old ones are learned again, drawn evenly from an even sample of the past.
 
     Source: [Vitter 1985](https://doi.org/10.1145/3147.3165) for the sample."""
     def __init__(self,
@@ -601,7 +613,7 @@ class Reservoir(Remedy): # lint: long
         if not len(step.y): return
         places = np.flatnonzero(self._writer>=0)
         for name,x in {**step.rows, 'y': step.y, **({} if step.weight is None else {'weight': step.weight})}.items():
-            if isinstance(x, np.ndarray): self.kept_.setdefault(name, np.zeros(self.size, dtype=x.dtype))[places] = x[self._writer[places]]
+            if isinstance(x, np.ndarray): self.kept_.setdefault(name, np.full(self.size, -1, dtype=x.dtype))[places] = x[self._writer[places]]
             else:
                 kept = self.kept_.setdefault(name, [None]*self.size)
                 for place in places.tolist(): kept[place] = x[self._writer[place]]
@@ -724,9 +736,7 @@ class SeenItems: # lint: long
         "Sort items by score for one user."
         with self._lock:
             self.ready()
-            items = list(items)
-            scores = self.score_ids(user, items)
-            return [items[n] for n in np.argsort(-scores, kind='stable')]
+            return [item for item,_ in self._best(user, list(items))]
 
     def recommend(self,
         user,      # An id, or a list or array of them; one never met gets what suits everybody
@@ -838,7 +848,8 @@ class _SavedIds: # what a learner of ids writes besides its own arrays, and read
         self.seen_ = SeenLog()
         self.seen_.extend(arrays.pop('seen_users'), arrays.pop('seen_items'))
         self._met,self._count[0] = [len(self.users_), len(self.items_)],config.get('n_events', len(self.seen_[0]))
-        if config.get('rating_range') or self._count[0]: self._scale(config.get('rating_range') or (1., 5.)) # an older version knew stars alone
+        stars = (1., 5.) if self._count[0] and self.target=='rating' else self.rating_range_ # an older version knew stars alone
+        self._scale(config.get('rating_range') or stars)
         self.restore(arrays, config)
         self.place()
 
@@ -921,7 +932,9 @@ class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
     def _learn_rows(self, users, items, y, known, method, weight=None):
         try: self.grow(len(self.users_), len(self.items_))
         except (MemoryError, ValueError):
-            for m,n in zip((self.users_, self.items_), known): m.cut(n) # no room: as if the events had never come
+            for side,m,n in zip(('user', 'item'), (self.users_, self.items_), known): # no room: as if the events had never come
+                m.cut(n)
+                if hasattr(self, 'rows_'): self.rows_[side].n = min(n, len(self.rows_[side]))
             raise
         if self.remedies_: pred = self._remedied(dict(user=users, item=items), y, weight)
         else:
@@ -981,8 +994,12 @@ class _IdRemedies(_IdWork): # lint: long
             for n in range(len(pred)):
                 one = slice(n, n+1)
                 self._one(users[one], items[one], step.y[one], pred[one], pulls, projecting, None if weight is None else weight[one])
-        self._met = [max(m, int(rows.max(initial=-1))+1) for m,rows in zip(self._met, (users, items))]
+                self._meet_rows(users[one], items[one])
+        self._meet_rows(users, items)
         return pred
+
+    def _meet_rows(self, users, items):
+        self._met = [max(m, int(rows.max(initial=-1))+1) for m,rows in zip(self._met, (users, items))]
 
     def sweep_pulled(self, users, items, y, pred, pulls, weight): # a sweep that slides by itself; False where there is none
         if pulls: return False
@@ -991,7 +1008,8 @@ class _IdRemedies(_IdWork): # lint: long
 
     def _one(self, user, item, y, pred, pulls, projecting, weight):
         self.sweep(user, item, np.empty(0), pred, False)   # before anything moves
-        whole = {f'{side}_{o}': self.rows_[side][o] for side in ('user', 'item') for o in self.moves}
+        last = [max(m, int(row[0])+1) for m,row in zip(self._met, (user, item))]
+        whole = {f'{side}_{o}': self.rows_[side][o][:n] for side,n in zip(('user', 'item'), last) for o in self.moves}
         for o,(anchor,strength) in pulls.items():
             row = int((user if o.startswith('user') else item)[0])
             table,rate = whole[o],self.pull_rate(o, row)

@@ -139,7 +139,7 @@ class IncrementalMF(IdLearner): # lint: long
 
     rules = dict(n_factors=count(), loss=one_of('squared', 'logistic'), lr=optional(above(0)), l2=optional(at_least(0)), init_std=at_least(0),
                  shrink_user=above(0), shrink_item=above(0), decay_user=share, decay_item=share, max_rows=optional(count(1)))
-    weighted,moves = True,('factors',)
+    weighted,moves,_short = True,('factors',),None
     _slack = 10_000 # with `max_rows`: so many entries of the log may be about those who left, or said twice
 
     @property
@@ -172,9 +172,9 @@ class IncrementalMF(IdLearner): # lint: long
         self._short = None # the next call makes a new block
 
     def grow(self, n_users, n_items):
-        for side,n in dict(user=n_users, item=n_items).items():
-            self.rows_[side].grow(n)
-            self.draw_start(side, n)
+        super().grow(n_users, n_items) # both sides have room before a number is drawn
+        self.draw_start('user', n_users)
+        self.draw_start('item', n_items)
 
     def draw_start(self, side, n): # random starts, some rows ahead: a draw for each stranger would cost more than all the rest
         rows,(done,_,_) = self.rows_[side],self._drawn[side]
@@ -285,6 +285,8 @@ _PLAIN,_INF = frozenset((int, str)),float('inf')
 @patch
 def place(self:IncrementalMF): # lint: long; the block for `mf_one`; only where an event is learned by `mf_sweep` and nothing else
     if type(self).sweep is not IncrementalMF.sweep or self.max_rows is not None or self.remedies_: return
+    low,high = (0., 1.) if self.loss=='logistic' else self.rating_range_ or (_INF, -_INF) # no range yet: the long way finds one
+    self._limits = self._drawn['user'][0],self._drawn['item'][0],low,high
     small,log = (self.users_._small, self.items_._small),self.seen_ # rows by id, for ids that are small integers
     parts = [x for side in ('user', 'item') for x in self.rows_[side].tables.values()] + [self.mean_, self._numbers, *small, *log.pairs, self._count]
     if self._short is not None and len(parts)==len(self._short[-1]) and all(a is b for a,b in zip(parts, self._short[-1])):
@@ -341,14 +343,15 @@ def learn_one(self:IncrementalMF,
 @patch
 def _meet(self:IncrementalMF, user, item, y): # give strangers rows that wait, and learn; -∞: the long way
     with self._lock:
-        short,sides = self._short,((self.users_, 'user'), (self.items_, 'item'))
-        ok = short is not None and np.isfinite(y) and self._told_range is not None and (self.loss!='logistic' or 0<=y<=1)
-        low,high = self.rating_range_ or (y, y)
-        if not ok or (self.loss!='logistic' and not low<=y<=high): return -_INF
-        if any(len(m)>=self._drawn[side][0] for m,side in sides): return -_INF
-        rows = [m.row(id, add=True) for (m,_),id in zip(sides, (user, item))]
-        for m,side in sides: self.rows_[side].n = len(m)
-        return short[1](short[0], -2-rows[0], -2-rows[1], y, True)
+        short,(rows_u,rows_i,low,high) = self._short,self._limits
+        if short is None or not low<=y<=high: return -_INF
+        users,items = self.users_,self.items_
+        n_u,n_i = len(users.ids),len(items.ids)
+        if n_u>=rows_u or n_i>=rows_i: return -_INF
+        u,i = users._rows.get(user, -1),items._rows.get(item, -1)
+        if u<0: u,self.rows_['user'].n = users.meet(user),n_u+1
+        if i<0: i,self.rows_['item'].n = items.meet(item),n_i+1
+        return short[1](short[0], -2-u, -2-i, y, True)
 
 @patch
 def predict_one(self:IncrementalMF,
@@ -417,6 +420,23 @@ def _forget_seen(self:IncrementalMF): # keeps, once each, the pairs of the log w
     n = n[np.sort(np.unique(users[n].astype(np.int64)*self.max_rows + items[n], return_index=True)[1])] # each pair once
     self.seen_.keep(n)
     self._born,self._kept = np.zeros_like(self._born),len(n)
+
+@patch
+def forget_user(self:IncrementalMF,
+    user, # An id
+)->bool:  # Was the user known?
+    "Forget a user, as every learner does; with `max_rows` the row is the next one to be given away."
+    with self._lock:
+        self.ready()
+        u = self.users_.row(user)
+        if self.max_rows is not None and u>=0:
+            self._forget_seen()
+            del self._order[0][u]
+            self._order = {u: None, **self._order[0]},self._order[1]
+        self._short = None
+        known = IdLearner.forget_user(self, user)
+        self._kept = len(self.seen_) if self.max_rows is not None else 0
+        return known
 
 @patch
 def _log_of(self:IncrementalMF, u): # without what is about those who left
