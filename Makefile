@@ -24,8 +24,8 @@ tune: .venv/.ready      ## find the learners' default settings on the first 30 %
 	$(V)python tools/tune.py
 bench: .venv/.ready     ## the protocol's speed: prequential beside one call, a million events, ten out of all
 	$(V)python tools/bench.py
-speed: .venv/.ready     ## IncrementalMF beside plain C and its peers; first .venv/bin/pip install -c constraints.txt -e '.[peers]' for those
-	$(V)python -m recinc_nb.mf_speed --out recinc_nb/results
+speed: .venv/.ready     ## IncrementalMF beside plain C and its peers, and what strangers cost; first .venv/bin/pip install -c constraints.txt -e '.[peers]'
+	$(V)python tools/speed.py
 record: .venv/.ready    ## the main job, its tables kept for the book
 	$(V)recinc demo
 	cp out/demo.json recinc_nb/results/demo.json

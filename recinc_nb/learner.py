@@ -70,6 +70,18 @@ class _Index: # what only serves speed: how ids are added, and how a column of i
         self._cover(int(new[low].max()))
         self._small[new[low].astype(np.int64)] = low + row + 1
 
+    def meet(self, id): # the next row for a plain int or str that is known to be new
+        kind,rows = type(id),self._rows
+        if kind not in self._kinds:
+            self._tell(id, id)
+            self._kinds.add(kind)
+        row = rows[id] = len(self.ids)
+        self.ids.append(id)
+        if kind is int and id>=0:
+            if id<len(self._small): self._small[id] = row+1
+            elif id<self._limit(): self._cover(id)
+        return row
+
     def _limit(self): return 65_536 + 16*len(self.ids) # beyond this, ids are too sparse for a table
 
     def _cover(self, top):

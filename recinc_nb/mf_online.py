@@ -285,6 +285,8 @@ _PLAIN,_INF = frozenset((int, str)),float('inf')
 @patch
 def place(self:IncrementalMF): # lint: long; the block for `mf_one`; only where an event is learned by `mf_sweep` and nothing else
     if type(self).sweep is not IncrementalMF.sweep or self.max_rows is not None or self.remedies_: return
+    low,high = (0., 1.) if self.loss=='logistic' else self.rating_range_ or (_INF, -_INF) # no range yet: the long way finds one
+    self._limits = self._drawn['user'][0],self._drawn['item'][0],low,high
     small,log = (self.users_._small, self.items_._small),self.seen_ # rows by id, for ids that are small integers
     parts = [x for side in ('user', 'item') for x in self.rows_[side].tables.values()] + [self.mean_, self._numbers, *small, *log.pairs, self._count]
     if self._short is not None and len(parts)==len(self._short[-1]) and all(a is b for a,b in zip(parts, self._short[-1])):
@@ -341,14 +343,15 @@ def learn_one(self:IncrementalMF,
 @patch
 def _meet(self:IncrementalMF, user, item, y): # give strangers rows that wait, and learn; -∞: the long way
     with self._lock:
-        short,sides = self._short,((self.users_, 'user'), (self.items_, 'item'))
-        ok = short is not None and np.isfinite(y) and self._told_range is not None and (self.loss!='logistic' or 0<=y<=1)
-        low,high = self.rating_range_ or (y, y)
-        if not ok or (self.loss!='logistic' and not low<=y<=high): return -_INF
-        if any(len(m)>=self._drawn[side][0] for m,side in sides): return -_INF
-        rows = [m.row(id, add=True) for (m,_),id in zip(sides, (user, item))]
-        for m,side in sides: self.rows_[side].n = len(m)
-        return short[1](short[0], -2-rows[0], -2-rows[1], y, True)
+        short,(rows_u,rows_i,low,high) = self._short,self._limits
+        if short is None or not low<=y<=high: return -_INF
+        users,items = self.users_,self.items_
+        n_u,n_i = len(users.ids),len(items.ids)
+        if n_u>=rows_u or n_i>=rows_i: return -_INF
+        u,i = users._rows.get(user, -1),items._rows.get(item, -1)
+        if u<0: u,self.rows_['user'].n = users.meet(user),n_u+1
+        if i<0: i,self.rows_['item'].n = items.meet(item),n_i+1
+        return short[1](short[0], -2-u, -2-i, y, True)
 
 @patch
 def predict_one(self:IncrementalMF,

@@ -7,8 +7,12 @@ __all__ = ['Report', 'compare', 'prequential', 'from_river', 'from_sklearn', 'fa
            'prequential_topn', 'paired_bootstrap']
 
 # %% ../nbs/12_prequential.ipynb #079064f7
-import time
-from dataclasses import dataclass, replace
+import time, warnings
+from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
+from itertools import repeat
+from numbers import Integral, Real
 import numpy as np, pandas as pd
 from scipy.signal import lfilter
 from .core import progress
@@ -18,6 +22,7 @@ from .plots import COLORS
 from .streams import Stream, _key, event_columns
 
 # %% ../nbs/12_prequential.ipynb #e6f5d4a2
+def _shown(events): return events[[o for o in ('user', 'item', 'rating', 'label') if o in events]] # what a report keeps of its events
 def _clipped(r): return np.clip(r.frame['pred'], *r.rating_range)
 def _stars(metric): return lambda r: metric(r.frame['rating'], _clipped(r)) if r.target=='rating' else np.nan
 def _odds(metric): return lambda r: metric(r.frame['label'], r.frame['pred']) if r.target=='label' else np.nan
@@ -43,30 +48,33 @@ _EVENTS = dict(rmse=lambda r: (r.frame['rating']-_clipped(r))**2, mae=lambda r: 
 def _from_mean(metric, mean): return np.sqrt(mean) if metric=='rmse' else mean
 
 # %% ../nbs/12_prequential.ipynb #cf409cdf
-class _Built:
-    "A field of a dataclass that may be given as a function: it is called when the field is first read."
-    def __set__(self, report, value): report.__dict__['_frame'] = value
-    def __get__(self, report, owner=None):
-        if report is None: raise AttributeError('frame has no default')
-        frame = report.__dict__['_frame']
-        if callable(frame): frame = report.__dict__['_frame'] = frame()
-        return frame
-
-# %% ../nbs/12_prequential.ipynb #b46d1217
 @dataclass
 class Report: # lint: long
     """What a learner said about every event of a stream before it learned from it.
 
-    `frame` has a row per event: user, item, rating (where known), label, pred."""
+    `frame` has a row per event: user, item, rating (where known), label, pred. `a + b` is the report of one learner
+    on two parts of a stream, one after the other; `sum` adds any number of them."""
     name:str            # The learner, as tables and figures call it
     stream_name:str     # The stream, likewise
-    frame:pd.DataFrame = _Built() # One row per event; or a function that makes it when it is first read
+    frame:pd.DataFrame  # One row per event; or the events and their predictions, from which it is made when it is first read
     target:str='rating' # What `pred` predicts: 'rating' in stars or 'label' as P(like)
     metrics:tuple=('rmse', 'mae', 'auc', 'user_auc', 'log_loss') # Which metrics `summary` holds
     rating_range:tuple=(1., 5.) # Predictions of stars are clipped to it
     seconds:float=np.nan # Time for predicting and learning, without metrics
     memory:float=np.nan  # Bytes by which the peak memory of the process grew meanwhile
-    _known,_unit = _METRICS,'events'
+    _known,_unit,_same = _METRICS,'events',('name', 'target', 'rating_range', 'metrics')
+
+    def __post_init__(self):
+        if isinstance(self.frame, tuple): self._parts = self.__dict__.pop('frame')
+
+    def __getattr__(self, name): # what is not there, such as a frame that nobody has read yet: making it may take longer than the run
+        parts = self.__dict__.get('_parts')
+        if name=='frame' and parts: self.frame,self._parts = _shown(parts[0]).assign(pred=parts[1]),None
+        if name in self.__dict__: return self.__dict__[name]
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+    def __getstate__(self): # for pickle and copy: the frame, and not the stream that it is made from
+        return {**self.__dict__, 'frame': self.frame, '_parts': None}
 
     def _metric(self, name):
         if name not in self._known: raise ValueError(f"Report: no metric {name!r}; there are {', '.join(self._known)}")
@@ -106,6 +114,18 @@ class Report: # lint: long
         values = _from_mean(metric, fading_mean(self.per_event(metric), decay))
         return pd.Series(values, index=np.arange(1, len(values)+1), name=self.name)
 
+    def __add__(self, other):
+        if type(other) is not type(self): return NotImplemented
+        for o in self._same:
+            a,b = getattr(self, o),getattr(other, o)
+            if a!=b: raise ValueError(f"{type(self).__name__}: {o} is {a!r} in one part and {b!r} in the other; add parts of one run")
+        a,b = list(self.frame),list(other.frame)
+        if a!=b: raise ValueError(f"{type(self).__name__}: one part has the columns {', '.join(a)}, the other {', '.join(b)}; add parts of one run")
+        frame,stream = pd.concat([self.frame, other.frame], ignore_index=True),_first_last(self.stream_name, other.stream_name)
+        return replace(self, stream_name=stream, frame=frame, seconds=self.seconds+other.seconds, memory=np.fmax(self.memory, other.memory))
+
+    def __radd__(self, other): return self if isinstance(other, int) and other==0 else NotImplemented # sum starts with 0
+
     def _repr_html_(self): return compare(self).to_html()
 
     def plot(self,
@@ -127,6 +147,11 @@ class Report: # lint: long
         ax.legend(frameon=False)
         return ax
 
+# %% ../nbs/12_prequential.ipynb #b46d1217
+def _first_last(a, b):
+    "One name for two parts: 'x' and 'x' are 'x'; 'x' and 'y' are 'x … y', and so are 'x … w' and 'y'."
+    return a if a==b else f"{a.split(' … ')[0]} … {b.split(' … ')[-1]}"
+
 # %% ../nbs/12_prequential.ipynb #c3838c1b
 def compare(
     *reports:Report, # Runs on the same stream
@@ -143,54 +168,118 @@ def _peak():
     except ImportError: return np.nan # Windows
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform=='darwin' else 1024)
 
-def _door(model, stream, target, who):
-    "What is refused before anything runs; the column that the learner learns."
-    if not isinstance(stream, Stream): raise TypeError(f"{who}: stream is {type(stream).__name__}; wrap your table: Stream(table)")
-    if not len(stream): raise ValueError(f"{who}: the stream is empty; there is nothing to predict")
-    target = target or getattr(model, 'target', 'rating')
-    there = [o for o in ('rating', 'label') if o in stream.events]
+def _whole(x, what, who):
+    if isinstance(x, bool) or not isinstance(x, Integral) or x<1: raise ValueError(f"{who}: {what} is {x!r}; use a whole number, at least 1")
+
+def _untold(stream):
+    "The same events without what they will turn out to be: no target, and no truth behind them."
+    later = {'rating', 'label', *(() if stream.oracle is None else stream.oracle)}
+    new = copy(stream)
+    new.events = stream.events[[o for o in stream.events if o not in later]]
+    new.oracle = new._world = None
+    return new
+
+# %% ../nbs/12_prequential.ipynb #67f9960f
+def _kind(stream):
+    return dict(columns=[o for o in ('rating', 'label') if o in stream.events], rating_range=stream.rating_range, like_from=stream.like_from)
+
+def _target(model, stream, target, who):
+    "The column that the learner learns."
+    target,there = target or getattr(model, 'target', 'rating'),_kind(stream)['columns']
     if target not in there: raise ValueError(f"{who}: target is {target!r}; this stream has {' and '.join(there)}")
     return target
 
-# %% ../nbs/12_prequential.ipynb #67f9960f
+def _streams(stream, who):
+    "The streams to follow, as an iterator; a table is refused at once."
+    if isinstance(stream, Stream): return _checked([stream], who)
+    if isinstance(stream, (pd.DataFrame, Mapping, str, bytes)) or hasattr(stream, 'column_names') or not isinstance(stream, Iterable):
+        raise TypeError(f"{who}: stream is {type(stream).__name__}; wrap your table: Stream(table)")
+    if isinstance(stream, (list, tuple)): return iter(list(_checked(stream, who))) # all of them before anything is learned
+    return _checked(stream, who)
+
+def _checked(streams, who):
+    "Each stream when it comes; those without events are left out."
+    kind = last = None
+    said = False
+    for n,s in enumerate(streams):
+        if not isinstance(s, Stream): raise TypeError(f"{who}: chunk {n} is {type(s).__name__}; wrap your table: Stream(table)")
+        if not len(s): continue
+        for o,x in (kind or {}).items():
+            if x!=_kind(s)[o]: raise ValueError(f"{who}: chunk {n} has {o} {_kind(s)[o]}, those before it {x}; make all chunks alike")
+        if kind and _backwards(last, s, n, who) and not said:
+            first = s.events['time'].iloc[0]
+            warnings.warn(f"{who}: chunk {n} begins at time {first}, before the end of the one before it, {last}; give chunks in time order")
+            said = True
+        kind,last = _kind(s),s.events['time'].iloc[-1]
+        yield s
+    if kind is None: raise ValueError(f"{who}: the stream is empty; there is nothing to predict")
+
+def _backwards(last, s, n, who):
+    "Whether a stream begins before the last one ended. Times that `Stream` made up, 0 to n-1, say nothing about it."
+    first,end = s.events['time'].iloc[0],s.events['time'].iloc[-1]
+    try: return bool(first<last) and not (first==0 and end==len(s)-1)
+    except TypeError: raise ValueError(f"{who}: time is {first!r} in chunk {n} and {last!r} before it; make all chunks alike") from None
+
+# %% ../nbs/12_prequential.ipynb #54907abd
 _FUSED = 100_000 # events per sweep: few enough for the bar to move, so many that cutting costs nothing
 
 def prequential( # lint: long
     model,             # A learner: `predict` and `partial_fit`, or `predict_learn`
-    stream:Stream,     # Events in time order
-    metrics:tuple=('rmse', 'mae', 'auc', 'user_auc', 'log_loss'), # What the report sums up; also 'normalized_entropy' and 'calibration'
-    batch_size:int=1,  # Events that are predicted before they are learned; 1 is exact
+    stream:Stream|Iterable, # Events in time order; or a list or iterator of such streams, one after the other
+    metrics:tuple|str=('rmse', 'mae', 'auc', 'user_auc', 'log_loss'), # What the report sums up; also 'normalized_entropy' and 'calibration'
+    batch_size:int=1,  # Events that are predicted before they are learned; 1 is exact; a batch ends where its stream does
     target:str|None=None, # 'rating' or 'label'; None asks the model's own `target`
     name:str|None=None, # What tables call the learner; None for its class
 )->Report:             # Every prediction, and the metrics
     """Predict each event, then learn it: equation (1). The model goes on from whatever it knows already.
 
+    `predict` is not shown the columns rating and label, nor those of `oracle`. `predict_learn` is handed the events whole.
     A run that is stopped (Ctrl-C) leaves a model that has learned every batch it was shown.
-    Raises `TypeError` for what is no learner or no stream, `ValueError` for an unknown metric or target, an empty stream, or a prediction that is no number.
+    Raises `TypeError` for what is no learner or no stream, `ValueError` for an unknown metric or target, an empty stream,
+    streams of two kinds, or a prediction that is no number.
     Source: [Gama, Sebastião and Rodrigues 2013](https://doi.org/10.1007/s10994-012-5320-9)."""
-    target = _door(model, stream, target, 'prequential')
+    metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     unknown = [m for m in metrics if m not in _METRICS]
     if unknown: raise ValueError(f"prequential: no metric {unknown[0]!r}; there are {', '.join(_METRICS)}")
+    _whole(batch_size, 'batch_size', 'prequential')
     name = name or type(model).__name__
     fused = batch_size==1 and hasattr(model, 'predict_learn')
     if not fused and not (hasattr(model, 'predict') and hasattr(model, 'partial_fit')): raise TypeError(
         f"prequential: {name} has no predict and partial_fit; give it both, or predict_learn")
     step = _FUSED if fused else batch_size
-    preds = []
-    memory,start = _peak(),time.perf_counter()
-    parts = stream.batches(step) if step<len(stream) else [stream]
-    for batch in progress(parts, name, total=len(stream), step=step):
+    now,names,kept,preds,seconds,memory = None,[],[],[],0.,_peak()
+    for s,batch,asked in _bar(_batches(_streams(stream, 'prequential'), step, fused), stream, name, step):
+        if s is not now: # the next stream begins
+            now,target = s,_target(model, s, target, 'prequential')
+            column,at = s.events[target].to_numpy(),0
+            names.append(s.name)
+            if s is not stream: kept.append(_shown(s.events).copy()) # it does not hold on to the rest of its stream
+            preds = [np.concatenate(preds)] if preds else []
+        start = time.perf_counter()
         if fused and target==getattr(model, 'target', None): pred = model.predict_learn(batch) # it reads the column itself
-        elif fused: pred = model.predict_learn(batch, batch.events[target].to_numpy(copy=True))
+        elif fused: pred = model.predict_learn(batch, column[at:at+len(batch)].copy())
         else:
-            y = batch.events[target].to_numpy(copy=True) # a learner may do with it as it likes
-            pred = np.array(model.predict(batch), dtype=np.float64) # kept apart from what the learner may overwrite
+            y = column[at:at+len(batch)].copy() # a learner may do with it as it likes
+            pred = np.array(model.predict(asked), dtype=np.float64) # kept apart from what the learner may overwrite
             model.partial_fit(batch, y)
+        seconds,at = seconds+time.perf_counter()-start,at+len(batch)
         preds.append(_check(pred, len(batch), name))
-    seconds,memory = time.perf_counter()-start,_peak()-memory
-    pred,known = preds[0] if len(preds)==1 else np.concatenate(preds),[o for o in ('user', 'item', 'rating', 'label') if o in stream.events]
-    frame = lambda: stream.events[known].assign(pred=pred)
-    return Report(name, stream.name, frame, target, tuple(metrics), stream.rating_range, seconds, memory)
+    memory,pred = _peak()-memory,preds[0] if len(preds)==1 else np.concatenate(preds)
+    frame = pd.concat(kept, ignore_index=True).assign(pred=pred) if kept else (now.events, pred)
+    return Report(name, _first_last(names[0], names[-1]), frame, target, metrics, now.rating_range, seconds, memory)
+
+# %% ../nbs/12_prequential.ipynb #48891379
+def _batches(streams, step, fused):
+    "The batches of each stream in turn, and with each the same events as `predict` may see them."
+    for s in streams:
+        cut = lambda o: o.batches(step) if step<len(o) else [o]
+        for batch,asked in zip(cut(s), repeat(None) if fused else cut(_untold(s))): yield s,batch,asked
+
+def _bar(batches, stream, name, step):
+    "A progress bar: by events for one stream, by batches for several, whose number may not be known."
+    if isinstance(stream, Stream): return progress(batches, name, total=len(stream), step=step)
+    total = sum(-(-len(s)//step) for s in stream) if isinstance(stream, (list, tuple)) else None
+    return progress(batches, name, 'event' if step==1 else 'batch', total)
 
 # %% ../nbs/12_prequential.ipynb #6891d808
 def _check(pred, n, name):
@@ -305,12 +394,23 @@ def oracle_report(
     return Report('oracle', stream.name, frame, target, rating_range=stream.rating_range)
 
 # %% ../nbs/12_prequential.ipynb #09696a74
-def _ranked(metric, **kwargs): return lambda r: metric(r.frame['better'], r.frame['tied'], **kwargs)
+def _places(r): return r.frame['better'],r.frame['tied']
+def _coverage(r): return coverage(r.frame['shown'], r.n_items) if len(r.frame) else np.nan
 
-_TOP_METRICS = dict(hit_rate=lambda r: _ranked(hit_rate, k=r.k)(r), mrr=_ranked(mrr), ndcg=lambda r: _ranked(ndcg, k=r.k)(r),
-    coverage=lambda r: coverage(r.frame['shown'], r.n_items) if len(r.frame) else np.nan,
-    hit_rate_optimistic=lambda r: _ranked(hit_rate, k=r.k, ties='optimistic')(r),
-    hit_rate_pessimistic=lambda r: _ranked(hit_rate, k=r.k, ties='pessimistic')(r))
+_TOP_METRICS = dict(hit_rate=lambda r: hit_rate(*_places(r), k=r.k), mrr=lambda r: mrr(*_places(r)), ndcg=lambda r: ndcg(*_places(r), k=r.k),
+    coverage=_coverage,
+    hit_rate_optimistic=lambda r: hit_rate(*_places(r), k=r.k, ties='optimistic'),
+    hit_rate_pessimistic=lambda r: hit_rate(*_places(r), k=r.k, ties='pessimistic'))
+
+class _Order:
+    "A number for each id in the order in which they are first met; 1, '1' and True are three ids."
+    def __init__(self): self.rows,self.names = {},[]
+    def __call__(self, ids):
+        out = []
+        for o in ids:
+            out.append(self.rows.setdefault(_key(o), len(self.rows)))
+            if len(self.rows)>len(self.names): self.names.append(o)
+        return out
 
 # %% ../nbs/12_prequential.ipynb #3ea0dc16
 @dataclass
@@ -320,26 +420,43 @@ class TopReport(Report):
     `frame` has a row per positive: user, item, better and tied (how many other candidates scored higher, and the same;
     better is inf where nobody had met the item), candidates (how many there were), hit (0 to 1), and shown (the list)."""
     k:int=10       # Length of the lists
-    n_items:int=1  # Items in the whole stream, of which `coverage` is a share
-    _known,_unit = _TOP_METRICS,'positives'
+    items:list = field(default_factory=list, repr=False) # Ids of the items of all events, positive or not; of a sum, those of either part
+    _known,_unit,_same = _TOP_METRICS,'positives',(*Report._same, 'k')
+
+    @property
+    def n_items(self)->int: # How many `items` there are
+        "Items in the whole stream, of which `coverage` is a share."
+        return len(self.items)
+
+    def __add__(self, other):
+        out = super().__add__(other)
+        if out is NotImplemented: return out
+        met = _Order()
+        met([*self.items, *other.items])
+        return replace(out, items=met.names)
 
 # %% ../nbs/12_prequential.ipynb #5e2148b9
 def _positives(stream, positive):
-    if not isinstance(positive, str):
-        if 'rating' not in stream.events: raise ValueError(
-            f"prequential_topn: positive is {positive!r}, a rating, but this stream has none; name a column of zeros and ones")
-        return stream.events['rating'].to_numpy()>=positive
-    if positive not in stream.events: raise ValueError(
-        f"prequential_topn: no column {positive!r}; there are {', '.join(stream.events)}; or give the lowest rating that counts")
-    return stream.events[positive].to_numpy()>0
+    "Which events are positives; shape (n,)."
+    who = 'prequential_topn'
+    if isinstance(positive, str):
+        if positive not in stream.events: raise ValueError(
+            f"{who}: no column {positive!r}; there are {', '.join(stream.events)}; or give the lowest rating that counts")
+        column = stream.events[positive]
+        odd = np.flatnonzero(~column.isin([0, 1]).to_numpy())
+        if len(odd): raise ValueError(f"{who}: {positive} is {column.iloc[odd[:1]].tolist()[0]!r} in row {odd[0]}; "
+            "give a column of zeros and ones, or the lowest rating that counts")
+        return (column==1).to_numpy(dtype=bool)
+    if isinstance(positive, bool) or not isinstance(positive, Real) or positive!=positive: raise ValueError(
+        f"{who}: positive is {positive!r}; name a column of zeros and ones, or give the lowest rating that counts")
+    if 'rating' not in stream.events: raise ValueError(
+        f"{who}: positive is {positive!r}, a rating, but this stream has none; name a column of zeros and ones")
+    return stream.events['rating'].to_numpy()>=positive
 
-def _met_order(ids):
-    "A number for each id in the order in which they are first met; 1, '1' and True are three ids."
-    rows,names,out = {},[],[]
-    for o in ids.tolist():
-        out.append(rows.setdefault(_key(o), len(rows)))
-        if len(rows)>len(names): names.append(o)
-    return out, rows, names
+def _no_positives(positive, stream):
+    why = f'{positive} is 0' if isinstance(positive, str) else f'rating is below {positive}'
+    check = f'like_from ({stream.like_from})' if positive=='label' else 'positive'
+    return f"prequential_topn: no positives: {why} in every event; is {check} right?"
 
 def _best(scores, k):
     "Positions of the k highest scores, the best first; of equals, those that come first."
@@ -347,33 +464,49 @@ def _best(scores, k):
     among = np.flatnonzero(scores>=np.partition(scores, -k)[-k]) # the k best and what ties with the last of them
     return among[np.argsort(-scores[among], kind='stable')[:k]]
 
+class _Own:
+    "The rows of the items that a user has; finding and adding one does not take longer when there are many."
+    def __init__(self): self.has,self.room = set(),np.empty(4, dtype=np.int64)
+    def __len__(self): return len(self.has)
+    def rows(self): return self.room[:len(self.has)]
+    def add(self, row):
+        if len(self)==len(self.room): self.room = np.concatenate([self.room, self.room])
+        self.room[len(self)] = row
+        self.has.add(row)
+
 # %% ../nbs/12_prequential.ipynb #d2bf4d83
 class _Scorer: # lint: long
     "Scores of all items met so far, in the order in which the stream met them, from a learner that has its own order."
-    def __init__(self, model, columns, rows, names, name):
-        self.model,self.columns,self.rows,self.names,self.name = model,columns,rows,names,name
-        self.ids = np.empty(len(rows), dtype=columns['item'].dtype)
-        for n,o in enumerate(self.names): self.ids[n] = o
-        self.place,self.buffer = np.zeros(0, dtype=np.int64),np.empty(len(rows)+1) # the last place is for items outside the stream
+    def __init__(self, model, items, name):
+        self.model,self.items,self.name,self.ids = model,items,name,None
         if not hasattr(model, 'score_items') and not hasattr(model, 'predict'): raise TypeError(
             f"prequential_topn: {name} has no score_items and no predict; give it one of them")
+
+    def begin(self, columns):
+        "A stream begins; `items` knows its ids already."
+        kind = columns['item'].dtype
+        if self.ids is not None and self.ids.dtype!=kind: kind = np.dtype(object) # of two kinds: ids as they are
+        self.columns,self.ids = columns,np.empty(len(self.items.names), dtype=kind)
+        for n,o in enumerate(self.items.names): self.ids[n] = o
+        self.place,self.buffer = np.zeros(0, dtype=np.int64),np.empty(len(self.ids)+1) # the last place is for items outside the streams
 
     def __call__(self, n, met):
         "Before event n, for its user: shape (met,)."
         user = self.columns['user'][n:n+1]
         if not hasattr(self.model, 'score_items'):
             return self._good(self.model.predict(dict(user=user.repeat(met), item=self.ids[:met])), met).copy()
-        raw = self.model.score_items(user := user.tolist()[0]) # first: a new learner gets its tables here
+        user = user.tolist()[0]
+        raw = self.model.score_items(user) # first: a new learner gets its tables here
         known = self.model.items_.ids
         raw = self._good(raw, len(known))
         if len(known)>len(self.place): # items that the learner has met since
-            new = [self.rows.get(_key(o), -1) for o in known[len(self.place):]]
+            new = [self.items.rows.get(_key(o), -1) for o in known[len(self.place):]]
             self.place = np.concatenate([self.place, new])
         s = self.buffer[:met]
         self.buffer.fill(np.nan)
         self.buffer[self.place] = raw
         unknown = np.isnan(s)
-        if unknown.any(): s[unknown] = self._stranger(user, self.names[unknown.argmax()], raw)
+        if unknown.any(): s[unknown] = self._stranger(user, self.items.names[unknown.argmax()], raw)
         return s
 
     def _stranger(self, user, item, raw):
@@ -388,9 +521,65 @@ class _Scorer: # lint: long
         return s
 
 # %% ../nbs/12_prequential.ipynb #7a319889
+class _TopRun: # lint: long
+    "The rules above, from stream to stream."
+    def __init__(self, model, k, positive, name):
+        self.model,self.k,self.positive,self.only = model,k,positive,getattr(model, 'positive_only', False)
+        self.items,self.users,self.own = _Order(),_Order(),{}
+        self.kept,self.n,self.seconds,self.first_name = [],0,0.,None
+        self.score = _Scorer(model, self.items, name)
+
+    def learn(self, columns, y, a, b):
+        if a<b: self.model.partial_fit({o: c[a:b] for o,c in columns.items()}, y[a:b].copy())
+
+    def learn_positive(self, columns, y, n, user, item):
+        if hasattr(self.model, 'learn_one'): self.model.learn_one(user, item, 1.) # the same, and quicker
+        else: self.learn(columns, y, n, n+1)
+
+    def follow(self, s, alone):
+        "Ask and learn; yields after each positive."
+        target = _target(self.model, s, 'label' if self.only else None, 'prequential_topn')
+        columns,chosen,before = {o: s.events[o].to_numpy() for o in s.events},np.flatnonzero(_positives(s, self.positive)),len(self.items.names)
+        users,y = columns['user'].tolist(),np.ones(len(s)) if self.only else columns[target]
+        item,user = self.items(columns['item'].tolist()),self.users(users)
+        met = [before, *np.maximum(np.maximum.accumulate(item)+1, before).tolist()] # items met before each event
+        self.score.begin(columns)
+        start,found,done = time.perf_counter(),[],0
+        for n in chosen.tolist():
+            if not self.only:
+                self.learn(columns, y, done, n)
+                done = n
+            own = self.own.get(user[n])
+            if own is None: own = self.own[user[n]] = _Own()
+            if item[n] not in own.has:
+                found.append((n, *self.ask(n, item[n], met[n], own)))
+                own.add(item[n])
+            if self.only: self.learn_positive(columns, y, n, users[n], self.items.names[item[n]])
+            yield n
+        if not self.only: self.learn(columns, y, done, len(s))
+        self.seconds += time.perf_counter()-start
+        self.keep(s, found, alone)
+
+    def ask(self, n, item, met, own):
+        "Where the item stands before event n: better, tied, candidates, and the list."
+        scores,left = self.score(n, met),met-len(own)
+        scores[own.rows()] = -np.inf
+        better,tied = rank_counts(scores, item) if item<met else (np.inf, 0)
+        return better, tied, left, [self.items.names[j] for j in _best(scores, min(self.k, left)).tolist()]
+
+    def keep(self, s, found, alone):
+        if found:
+            at,better,tied,left,shown = (list(o) for o in zip(*found))
+            better,tied = np.array(better, dtype=np.float64),np.array(tied, dtype=np.float64)
+            frame = _shown(s.events.iloc[at])
+            if not alone: frame.index = self.n + np.array(at) # counted from the first event of all
+            self.kept.append(frame.assign(better=better, tied=tied, candidates=left, hit=rank_gain(better, tied, np.ones_like, self.k), shown=shown))
+        self.n,self.last,self.first_name = self.n+len(s),s,self.first_name or s.name
+
+# %% ../nbs/12_prequential.ipynb #ecfb8fef
 def prequential_topn( # lint: long
     model,         # A learner: `partial_fit`, and `score_items` or `predict`
-    stream:Stream, # Events in time order
+    stream:Stream|Iterable, # Events in time order; or a list or iterator of such streams, one after the other
     k:int=10,      # Length of the list; at least 1
     positive:float|str='label', # What is a positive: a column of zeros and ones, or the lowest rating that counts
     name:str|None=None, # What tables call the learner; None for its class
@@ -399,43 +588,22 @@ def prequential_topn( # lint: long
 
     A learner with `positive_only = True` learns the positives alone (y is 1), others every event. Items that the learner
     itself has not met score as its `predict_one` says of a stranger, or below all others if it has none.
-    Raises `TypeError` for what is no learner or no stream, `ValueError` for an empty stream, k below 1, an unknown column, or a score that is nan.
+    Raises `TypeError` for what is no learner or no stream, `ValueError` for an empty stream, streams of two kinds, k below 1,
+    an unknown column or one that holds other things than 0 and 1, no positive at all, or a score that is nan.
     Source: [Vinagre, Jorge and Gama 2014](https://doi.org/10.1007/978-3-319-08786-3_41)."""
-    only = getattr(model, 'positive_only', False)
-    target = _door(model, stream, 'label' if only else None, 'prequential_topn')
-    if not isinstance(k, (int, np.integer)) or k<1: raise ValueError(f"prequential_topn: k is {k}; use at least 1, a whole number")
+    _whole(k, 'k', 'prequential_topn')
     name = name or type(model).__name__
     if not hasattr(model, 'partial_fit'): raise TypeError(f"prequential_topn: {name} has no partial_fit; give it one")
-    chosen = np.flatnonzero(_positives(stream, positive))
-    columns = {o: stream.events[o].to_numpy() for o in stream.events}
-    (item,rows,names),(user,*_) = _met_order(columns['item']),_met_order(columns['user'])
-    users,met = columns['user'].tolist(),[0, *(np.maximum.accumulate(item)+1).tolist()] # items met before each event
-    y = np.ones(len(stream)) if only else columns[target]
-    def learn(a, b):
-        if only and hasattr(model, 'learn_one'): model.learn_one(users[a], score.names[item[a]], 1.) # the same, and quicker
-        else: model.partial_fit({o: c[a:b] for o,c in columns.items()}, y[a:b].copy())
-    had,score,found,done = {},_Scorer(model, columns, rows, names, name),[],0
-    memory,start = _peak(),time.perf_counter()
-    for n in progress(chosen, name, unit='positive'):
-        if done<n and not only:
-            learn(done, n)
-            done = n
-        own = had.setdefault(user[n], [])
-        if item[n] not in own:
-            s = score(n, met[n])
-            s[own] = -np.inf
-            left = met[n] - len(own)
-            better,tied = rank_counts(s, item[n]) if item[n]<met[n] else (np.inf, 0)
-            found.append((n, better, tied, left, [score.names[j] for j in _best(s, min(k, left)).tolist()]))
-            own.append(item[n])
-        if only: learn(n, n+1)
-    if done<len(stream) and not only: learn(done, len(stream))
-    seconds,memory = time.perf_counter()-start,_peak()-memory
-    at,better,tied,left,shown = (list(o) for o in (zip(*found) if found else [()]*5))
-    better,tied = np.array(better, dtype=np.float64),np.array(tied, dtype=np.float64)
-    frame = stream.events[[o for o in ('user', 'item', 'rating', 'label') if o in columns]].iloc[at]
-    frame = frame.assign(better=better, tied=tied, candidates=left, hit=rank_gain(better, tied, np.ones_like, k), shown=shown)
-    return TopReport(name, stream.name, frame, 'positive', tuple(_TOP_METRICS), stream.rating_range, seconds, memory, k, len(rows))
+    run,streams,total = _TopRun(model, k, positive, name),_streams(stream, 'prequential_topn'),None
+    if isinstance(stream, Stream) and len(stream):
+        total = int(_positives(stream, positive).sum())
+        if not total: raise ValueError(_no_positives(positive, stream))
+    memory = _peak()
+    for _ in progress((n for s in streams for n in run.follow(s, s is stream)), name, 'positive', total): pass
+    if not run.kept: raise ValueError(_no_positives(positive, run.last))
+    frame,memory = run.kept[0] if run.last is stream else pd.concat(run.kept),_peak()-memory
+    stream_name = _first_last(run.first_name, run.last.name)
+    return TopReport(name, stream_name, frame, 'positive', tuple(_TOP_METRICS), run.last.rating_range, run.seconds, memory, k, run.items.names)
 
 # %% ../nbs/12_prequential.ipynb #ec81de9e
 def _resampled(values, block, n_boot, rng):
@@ -446,7 +614,8 @@ def _resampled(values, block, n_boot, rng):
     total = np.concatenate([np.zeros((values.shape[1], 1)), np.cumsum(np.concatenate([values, values[:block]]).T, 1)], 1)
     whole,part = total[:,block:] - total[:,:-block],total[:,rest:rest+n] - total[:,:n] # sums of the blocks that start here
     out = []
-    for a in range(0, n_boot, size := max(1, 100_000//k)):
+    size = max(1, 100_000//k) # draws at a time
+    for a in range(0, n_boot, size):
         start = rng.integers(0, n, (min(size, n_boot-a), k))
         out.append([w.take(start[:,:-1]).sum(1) + p.take(start[:,-1]) for w,p in zip(whole, part)])
     return np.concatenate(out, 1).T/n
@@ -467,7 +636,8 @@ def paired_bootstrap(
     for o in (a, b):
         if not isinstance(o, Report): raise TypeError(f"paired_bootstrap: got {type(o).__name__}; give two reports of prequential")
     n = len(a.frame)
-    if a.stream_name!=b.stream_name or n!=len(b.frame) or not a.frame[['user', 'item']].equals(b.frame[['user', 'item']]): raise ValueError(
+    one,two = (o.frame[['user', 'item']].reset_index(drop=True) for o in (a, b))
+    if a.stream_name!=b.stream_name or not one.equals(two): raise ValueError(
         f"paired_bootstrap: {a.name} met {n} events of {a.stream_name}, {b.name} {len(b.frame)} of {b.stream_name}; run both on the same events")
     if not 1<=block<=n/10: raise ValueError(f"paired_bootstrap: block is {block} for {n} events; use 1 to {n//10}, ten blocks at least")
     if n_boot<2: raise ValueError(f"paired_bootstrap: n_boot is {n_boot}; use some hundreds")

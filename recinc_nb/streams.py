@@ -37,15 +37,19 @@ class Stream: # lint: long
         like_from:float|None=None,       # A rating of at least this is a like; None: 4 of 1 to 5, else three quarters up the range
         oracle:pd.DataFrame|None=None,   # Expected rating and P(like) of each event, where the truth is known
     ):
-        for note in self._take_in(events, items, users, name, rating_range, like_from, oracle): warnings.warn(f'Stream: {note}', stacklevel=2)
+        notes = self._take_in(events, items, users, name, rating_range, like_from, oracle)
+        for o in notes: warnings.warn(f'Stream: {o}', stacklevel=2)
 
     def __len__(self): return len(self.events)
 
     def __getitem__(self, rows):
-        if not isinstance(rows, slice): raise TypeError(f"Stream: {rows!r} is not a slice; use stream[a:b], or stream.events.iloc[n] for one event")
-        if rows.step not in (None, 1): raise ValueError(f"Stream: the step is {rows.step}; events stay in order and next to each other, so use stream[a:b]")
+        if not isinstance(rows, slice): raise TypeError(
+            f"Stream: {rows!r} is not a slice; use stream[a:b], or stream.events.iloc[n] for one event")
+        if rows.step not in (None, 1): raise ValueError(
+            f"Stream: the step is {rows.step}; events stay in order and next to each other, so use stream[a:b]")
         new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__, events=self.events.iloc[rows], oracle=None if self.oracle is None else self.oracle.iloc[rows])
+        new.__dict__.update(self.__dict__, events=self.events.iloc[rows])
+        if self.oracle is not None: new.oracle = self.oracle.iloc[rows]
         return new
 
     def _part(self, start, stop): return self[start:stop] # the name that stream[a:b] had before
@@ -75,7 +79,7 @@ def _count(n, least, who):
 
 # %% ../nbs/10_streams.ipynb #563c70a3
 def table_columns( # lint: long
-    X,                       # Stream, DataFrame (pandas, polars), pyarrow table, data set or batch of `datasets`, dict of columns, structured array, list of dicts
+    X,                       # Stream, DataFrame (pandas, polars), pyarrow table, data set, dict of columns, list of dicts, …
     who:str='table_columns', # Name for error messages
 )->Mapping:                  # Column name -> column, in the order of the table
     "The columns of anything that is a table. Raises `TypeError` for what is no table, and says what to do with it."
@@ -86,7 +90,8 @@ def table_columns( # lint: long
         return {o: X[o] for o in X.columns}
     if isinstance(X, Mapping):
         split = next((o for o,c in X.items() if hasattr(c, 'column_names')), None)
-        if split is not None: raise TypeError(f"{who}: got {type(X).__name__} of the splits {', '.join(map(str, X))}; pass one of them, data[{split!r}]")
+        if split is not None: raise TypeError(
+            f"{who}: got {type(X).__name__} of the splits {', '.join(map(str, X))}; pass one of them, data[{split!r}]")
         return X
     if isinstance(X, np.ndarray) and X.dtype.names: return {o: X[o] for o in X.dtype.names}
     if isinstance(X, (list, tuple)) and all(isinstance(o, Mapping) for o in X):
@@ -141,11 +146,13 @@ def _array(x, name, who):
     if hasattr(x, 'detach'): # a tensor of torch; NumPy has no bfloat16
         x = x.detach().cpu()
         x = (x.float() if 'bfloat16' in str(x.dtype) else x).numpy()
-    if isinstance(x, np.ma.MaskedArray) and x.mask.any(): x = x.astype(object).filled(None)
-    if hasattr(x, 'to_numpy'): x = x.to_numpy()
+    if isinstance(x, np.ma.MaskedArray) and x.mask.any(): x = np.where(x.mask, None, x.data)
+    if isinstance(getattr(x, 'dtype', None), pd.api.extensions.ExtensionDtype): # NA stays NA and does not become a float
+        x = x.to_numpy(dtype=object) if pd.isna(x).any() else x.to_numpy()
+    elif hasattr(x, 'to_numpy'): x = x.to_numpy()
     if hasattr(x, 'dtype') and hasattr(x, '__array__'): x = np.asarray(x)
     if isinstance(x, np.ndarray) and x.ndim: return x
-    if isinstance(x, (str, bytes)) or not hasattr(x, '__iter__') or isinstance(x, (set, frozenset, np.ndarray)) or hasattr(x, '__next__'): raise TypeError(
+    if isinstance(x, (str, bytes, set, frozenset, np.ndarray)) or not hasattr(x, '__iter__') or hasattr(x, '__next__'): raise TypeError(
         f"{who}: {name} is {x!r}, which is not a column; give one value per event, in a list or an array")
     x = list(x)
     kinds = {type(o) for o in x}
@@ -179,7 +186,8 @@ def _plain_id(id):
     if isinstance(id, float): raise TypeError(
         f"the id {id!r} is a float, as a join with missing rows makes them; drop the missing rows and use .astype('int64')")
     what = ', which is unhashable' if getattr(type(id), '__hash__', None) is None else ''
-    raise TypeError(f"the id {id!r} is of type {type(id).__name__}{what}; convert it to an int, a string, or a tuple of them, for instance with .astype(str)")
+    raise TypeError(f"the id {id!r} is of type {type(id).__name__}{what}; "
+                    "convert it to an int, a string, or a tuple of them, for instance with .astype(str)")
 
 def _ids(x, name, who):
     if x.dtype.kind in 'iub': return x
@@ -199,7 +207,8 @@ def _ids(x, name, who):
 def _numbers(y, cols, name, who): # lint: long
     "A target as float64, finite; each refusal names the row."
     def at(n): return f"row {n} (user {cols['user'][n]}, item {cols['item'][n]})"
-    if str(getattr(y, 'dtype', ''))=='category': raise ValueError(f"{who}: {name} is a category; give its numbers, for instance with .astype(str).astype(float)")
+    if str(getattr(y, 'dtype', ''))=='category': raise ValueError(
+        f"{who}: {name} is a category; give its numbers, for instance with .astype(str).astype(float)")
     y = _array(y, name, who)
     if y.ndim!=1: raise ValueError(f"{who}: {name} has shape {y.shape}; give one number per event")
     kind,values = y.dtype.kind,y
@@ -209,10 +218,13 @@ def _numbers(y, cols, name, who): # lint: long
         if any(gone): raise ValueError(f"{who}: {name} is missing in {at(gone.index(True))}; drop the row or fill it in")
         bad = next((n for n,o in enumerate(values) if not isinstance(o, (Real, Decimal))), None)
         if bad is not None: raise ValueError(
-            f"{who}: {name} is {values[bad]!r} in {at(bad)}, which is not a number but {type(values[bad]).__name__}; convert the column, for instance with .astype(float)")
+            f"{who}: {name} is {values[bad]!r} in {at(bad)}, which is not a number but {type(values[bad]).__name__}; "
+            "convert the column, for instance with .astype(float)")
         if values and all(isinstance(o, bool) for o in values): kind = 'b'
-    elif kind not in 'iufb': raise ValueError(f"{who}: {name} is not a number in every row: its type is {y.dtype}; " + ("take its real part" if kind=='c' else "convert the column, for instance with .astype(float)"))
-    if kind=='b' and name=='rating': raise ValueError(f"{who}: {name} holds True and False; pass the column as label, or convert it with .astype(float)")
+    elif kind not in 'iufb': raise ValueError(f"{who}: {name} is not a number in every row: its type is {y.dtype}; "
+        + ("take its real part" if kind=='c' else "convert the column, for instance with .astype(float)"))
+    if kind=='b' and name=='rating': raise ValueError(
+        f"{who}: {name} holds True and False; pass the column as label, or convert it with .astype(float)")
     out = np.array(values, dtype=np.float64) if kind=='O' else np.asarray(values, dtype=np.float64)
     ok = np.isfinite(out)
     if not ok.all():
@@ -235,8 +247,9 @@ def _infer_scale(y):
         "Read as rating_range=(0, 1), like_from=1; give both to keep it so")
     if whole and low>=0 and (high>100 or high>=20 and np.median(y)<=high/5):
         span,like = (low, high), low + .75*(high-low)
-        return span, like, (f"ratings are whole numbers from {both}, half of them {np.median(y):g} or less, which looks like counts of plays: take their logarithm, "
-            f"or pass what happened as label. Read as rating_range=({low:g}, {high:g}), like_from={like:g}; give both to keep it so")
+        return span, like, (f"ratings are whole numbers from {both}, half of them {np.median(y):g} or less, which looks like counts of plays: "
+            f"take their logarithm, or pass what happened as label. Read as rating_range=({low:g}, {high:g}), like_from={like:g}; "
+            "give both to keep it so")
     fits = [o for o in _SCALES if o[0]<=low and high<=o[1] and high-low>=.6*(o[1]-o[0])] if grid else []
     if not grid: fits = [o for o in ((0., 1.), (-1., 1.)) if o[0]<=low and high<=o[1] and high-low>=.6*(o[1]-o[0])]
     low,high = min(fits, key=lambda o: o[1]-o[0]) if fits else (low, high)
@@ -264,8 +277,8 @@ def _check_scale(y, cols, rating_range, like_from):
     if like_from is not None and not (isinstance(like_from, Real) and np.isfinite(like_from)): raise ValueError(
         f"Stream: like_from is {like_from!r}; give a rating from which on an event is a like")
     if note: notes.append(note)
-    if len(y)>1 and y.min()==y.max(): notes.append(
-        f"every rating is {y[0]:g}: there is nothing to tell apart; if it says that something happened (a play, a purchase), pass the column as label")
+    if len(y)>1 and y.min()==y.max(): notes.append(f"every rating is {y[0]:g}: there is nothing to tell apart; "
+        "if it says that something happened (a play, a purchase), pass the column as label")
     return rating_range, like if like_from is None else float(like_from), notes
 
 def _check_labels(y, cols, like_from):
@@ -276,12 +289,13 @@ def _check_labels(y, cols, like_from):
         raise ValueError(f"Stream: label is {y[n]:g} in row {n} (user {cols['user'][n]}, item {cols['item'][n]}); labels are 0 or 1 "
                          "(or in between), so map -1 to 0, and counts to 1 for what happened")
     if len(y)<2 or y.min()<y.max(): return []
-    why = f"is like_from={like_from:g} right?" if like_from is not None else "only learners from likes alone can use it" if y[0]==1 else "is it the right column?"
+    why = "only learners from likes alone can use it" if y[0]==1 else "is it the right column?"
+    if like_from is not None: why = f"is like_from={like_from:g} right?"
     return [f"every label is {y[0]:g}: there is nothing to tell apart; {why}"]
 
 # %% ../nbs/10_streams.ipynb #c4f2f622
 _ISO = re.compile(r'\d{4}-\d\d(-\d\d)?([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?\s*(Z|UTC|[+-]\d\d(:?\d\d)?)?|\d{8}T\d{4,6}Z?')
-_TIME = re.compile(r'(.*[_ ])?(time|timestamp|ts|date|datetime|unixtime|unixreviewtime|reviewtime|createdat|created_at|updated_at|rated_at|timems|time_ms|timestampms)([_ ](ms|s|us|ns|utc|unix))?')
+_TIME = re.compile(r'(.*[_ ])?(time[_ ]?stamp|time|ts|date|date_?time|unix(review)?time|reviewtime|\w+ed_?at)([_ ]?(ms|s|us|ns|utc|unix))?')
 _SPANS = re.compile(r'.*(dwell|play|watch|run|listen|spent|duration|birth|release|publish|total|read).*') # how long, or of what
 
 def _looks_like_time(events):
@@ -304,14 +318,16 @@ def _times(x, cols): # lint: long
             try: return pd.to_datetime(pd.Series([o.strip() for o in values]), format='ISO8601', utc=zoned)
             except ValueError as e: raise ValueError(f"Stream: time is text that is not a date: {e}") from None
         raise ValueError(f"Stream: time is text, such as {values[bad]!r} in {at(bad)}; parse it first, with pd.to_datetime or .astype(float)")
-    if all(isinstance(o, (Real, Decimal)) or getattr(o, 'shape', None)==() for o in values): return pd.Series(list(map(float, values)) if not kinds<={int} else values)
+    if all(isinstance(o, (Real, Decimal)) or getattr(o, 'shape', None)==() for o in values):
+        return pd.Series(values if kinds<={int} else list(map(float, values)))
     if all(isinstance(o, date) for o in values): # dates, and moments with and without a zone
         try: return pd.to_datetime(pd.Series(values), utc=any(getattr(o, 'tzinfo', None) for o in values))
         except (TypeError, ValueError) as e: raise ValueError(f"Stream: time mixes what cannot be put in order: {e}") from None
     raise ValueError(f"Stream: time is {values[0]!r} in row 0, of type {type(values[0]).__name__}; give numbers or dates")
 
 # %% ../nbs/10_streams.ipynb #e16df7db
-_IDS = dict(item={'item', 'itemid', 'iid', 'movieid', 'movie', 'id', 'asin', 'parentasin', 'bookid', 'videoid', 'productid', 'trackid', 'songid', 'isbn', 'sku', 'newsid'},
+_IDS = dict(item={'item', 'itemid', 'iid', 'movieid', 'movie', 'id', 'asin', 'parentasin', 'bookid', 'videoid', 'productid', 'trackid',
+                  'songid', 'isbn', 'sku', 'newsid'},
             user={'user', 'userid', 'uid', 'id', 'customerid', 'reviewerid', 'visitorid', 'sessionid'})
 
 def _bare(name): return re.sub('[^a-z0-9]', '', str(name).lower())
@@ -335,7 +351,8 @@ def _about(table, ids, side): # lint: long
     table = _frame(table, f'Stream: {side}s')
     if side in table: table = table.set_index(side)
     index = table.index
-    if not index.is_unique: raise ValueError(f"Stream: {side} {index[index.duplicated()][0]!r} has two rows in the table of {side}s; keep one of them")
+    if not index.is_unique: raise ValueError(
+        f"Stream: {side} {index[index.duplicated()].tolist()[0]!r} has two rows in the table of {side}s; keep one of them")
     met = list(dict.fromkeys(ids.tolist()))
     need,have = {_key(o): o for o in met},_known_keys(index.tolist())
     gone = [o for key,o in need.items() if key not in have]
@@ -346,17 +363,22 @@ def _about(table, ids, side): # lint: long
     if column is not None: raise ValueError(f"Stream: the table of {side}s is indexed 0, 1, 2, … and its column {column} looks like the ids; "
         f"use {side}s.set_index({column!r}), or drop that column if the {side} ids of the events are row numbers")
     if not gone: return table, []
-    if len(gone)==len(need) and side=='item': raise ValueError(f"Stream: no item of the events is in the table of items: its index holds "
-        f"{_sayable(index.tolist()) if len(index) else 'nothing'}, the events' items are {_sayable(met)}; use items.set_index(…) with ids of the same kind")
-    return table, [f"{len(gone):,} of {len(need):,} {side}s of the events are not in the table of {side}s, for instance {gone[0]!r}; nothing is known of them"]
+    if len(gone)==len(need) and side=='item': raise ValueError("Stream: no item of the events is in the table of items: its index holds "
+        f"{_sayable(index.tolist()) if len(index) else 'nothing'}, the events' items are {_sayable(met)}; "
+        "use items.set_index(…) with ids of the same kind")
+    return table, [f"{len(gone):,} of {len(need):,} {side}s of the events are not in the table of {side}s, for instance {gone[0]!r}; "
+                   "nothing is known of them"]
 
 # %% ../nbs/10_streams.ipynb #b96fc81e
 def _frame(X, who):
     "A table as a new DataFrame with rows 0, 1, 2, … unless its index holds ids."
     if isinstance(X, Stream): X = X.events
     if isinstance(X, pd.DataFrame): return X.copy(deep=False)
-    cols = {o: _array(c, o, who) for o,c in table_columns(X, who).items()}
-    return pd.DataFrame({o: c if c.ndim==1 else pd.Series(_objects(list(c))) for o,c in cols.items()})
+    def column(c, o):
+        if isinstance(getattr(c, 'dtype', None), pd.api.extensions.ExtensionDtype): return pd.Series(c).reset_index(drop=True)
+        c = _array(c, o, who)
+        return c if c.ndim==1 else pd.Series(_objects(list(c)))
+    return pd.DataFrame({o: column(c, o) for o,c in table_columns(X, who).items()})
 
 @patch
 def _take_in(self:Stream, events, items, users, name, rating_range, like_from, oracle): # lint: long
@@ -367,7 +389,7 @@ def _take_in(self:Stream, events, items, users, name, rating_range, like_from, o
     for o in ('user', 'item'):
         if events[o].dtype==object: events[o] = cols[o]
     if not {'rating', 'label'} & set(events): raise KeyError(f"Stream: no column rating or label; got {', '.join(map(str, events))}")
-    self.rating_range,self.like_from,notes = (1., 5.) if rating_range is None else tuple(rating_range),4. if like_from is None else like_from,[]
+    self.rating_range,self.like_from,notes = _check_scale(np.zeros(0), cols, rating_range, like_from)
     for o in ('rating', 'label'):
         if o not in events: continue
         y = _numbers(events[o], cols, o, 'Stream')
@@ -379,10 +401,12 @@ def _take_in(self:Stream, events, items, users, name, rating_range, like_from, o
         if len(y) and y.min()<y.max(): notes += _check_labels(events['label'].to_numpy(), cols, self.like_from)
     if 'time' in events: events['time'] = _times(events['time'], cols)
     else:
-        notes += [f"column {o!r} is not read as time, and the order of the file stands; rename it to time, or call Stream.read(table, time={o!r})" for o in _looks_like_time(events)[:1]]
+        notes += [f"column {o!r} is not read as time, and the order of the file stands; rename it to time, or call "
+                  f"Stream.read(table, time={o!r})" for o in _looks_like_time(events)[:1]]
         events['time'] = np.arange(len(events))
     (self.items,more),(self.users,most) = _about(items, cols['item'], 'item'),_about(users, cols['user'], 'user')
-    if oracle is not None and len(oracle)!=len(events): raise ValueError(f"Stream: oracle has {len(oracle)} rows for {len(events)} events; give one per event")
+    if oracle is not None and len(oracle)!=len(events): raise ValueError(
+        f"Stream: oracle has {len(oracle)} rows for {len(events)} events; give one per event")
     time = events['time'].astype('int64') if events['time'].dtype.kind in 'mM' else events['time']
     order = np.argsort(time.to_numpy(), kind='stable')
     if (order[1:]<order[:-1]).any():
@@ -743,8 +767,9 @@ def with_text(self:Stream,
     history:int=10, # Likes and dislikes in the text, each at most this many
 )->Stream:         # The same events with columns text and text_pair; its attribute `told` is True
     "Add the words of each event: `text`, the user's past, and `text_pair`, the item. Only strictly earlier events are used."
-    own = [o for o in ('text', 'text_pair') if o in self.events and not self.told]
-    if own: warnings.warn(f"Stream.with_text: the log's own column {' and '.join(own)} is replaced in the new stream; rename it to keep both", stacklevel=2)
+    own = [] if self.told else [o for o in ('text', 'text_pair') if o in self.events]
+    if own: warnings.warn(f"Stream.with_text: the log's own column {' and '.join(own)} is replaced in the new stream; "
+                          "rename it to keep both", stacklevel=2)
     past = TextHistory(self.items, history)
     pairs = []
     for user,item,label in zip(*(self.events[o].tolist() for o in ('user', 'item', 'label'))):

@@ -23,8 +23,9 @@ def table(rows, target='rating'):
 
 def state(m):
     "All that a learner of ids knows, to the last bit."
-    return {**{k: v.tobytes() for k,v in m._arrays().items()}, 'users': repr(m.users_.ids), 'items': repr(m.items_.ids),
-            'seen': [o.tobytes() for o in m.seen_], 'more': repr(m._state())}
+    return {**{k: v.tobytes() for k,v in m.arrays().items()}, 'users': repr(m.users_.ids), 'items': repr(m.items_.ids), 'n': m.n_,
+            'seen': [o.tobytes() for o in m.seen_], 'more': repr(m.state()), 'range': m.rating_range_,
+            'remedies': [{k: v.tobytes() for k,v in r.arrays().items()} for r in m.remedies_]}
 
 
 def check_cutting(model, rows, cuts):

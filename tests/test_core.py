@@ -1,7 +1,11 @@
 """Devices and precisions, checkpoints that survive a kill, and recorded results."""
-import json, os, signal, subprocess, sys, time
+import ctypes, json, os, shutil, signal, subprocess, sys, tempfile, time
+from pathlib import Path
 import numpy as np, pytest, torch
-from recinc_nb.core import load_state, pick_device, results, save_state, scale, unattended
+import recinc_nb
+from helpers import root
+from recinc_nb import core
+from recinc_nb.core import cache_dir, load_state, pick_device, results, save_state, scale, unattended
 
 CARDS = {'Tesla P100': ((6, 0), 'fp32'), 'Tesla V100': ((7, 0), 'fp16'), 'Tesla T4': ((7, 5), 'fp16'),
          'NVIDIA A100': ((8, 0), 'bf16'), 'NVIDIA L4': ((8, 9), 'bf16'), 'NVIDIA H100': ((9, 0), 'bf16')}
@@ -111,6 +115,124 @@ def test_damaged_checkpoints(tmp_path):
         with pytest.raises(ValueError, match='from_pretrained'): load_state(tmp_path, 'Toy')
     (tmp_path/'config.json').write_text(json.dumps({'class': 'Toy', 'files': {'state.safetensors': {'file': '../../etc/passwd', 'sha256': ''}}}))
     with pytest.raises(FileNotFoundError, match='is missing'): load_state(tmp_path, 'Toy') # names never lead out of the folder
+
+
+def test_a_checkpoint_says_who_wrote_it(tmp_path):
+    _save(tmp_path, 1)
+    path,config = tmp_path/'config.json',json.loads((tmp_path/'config.json').read_text())
+    assert (config['version'], config['format'])==(recinc_nb.__version__, 1)
+    for name in ('version', 'format'):
+        path.write_text(json.dumps({k: v for k,v in config.items() if k!=name}))
+        assert load_state(tmp_path, 'Toy')[0]['x']==1
+    path.write_text(json.dumps({**config, 'version': '9.9', 'format': 2}))
+    why = r"Toy.from_pretrained: .* was written by recinc_nb 9.9 \(format 2\); this is .* \(format 1\): upgrade recinc_nb"
+    with pytest.raises(ValueError, match=why): load_state(tmp_path, 'Toy')
+    with pytest.raises(FileExistsError, match='unreadable'): _save(tmp_path, 2) # a later version's checkpoint is not written over
+    path.write_text(json.dumps({**config, 'format': '1'}))
+    with pytest.raises(ValueError, match="has the format '1'"): load_state(tmp_path, 'Toy')
+
+
+@pytest.mark.parametrize('make', [str, Path])
+@pytest.mark.parametrize('name', ['plain', 'with spaces', 'Ünïcödé 模型 🎬', 'n'*200, 'a/b/c'])
+def test_names_of_folders(tmp_path, name, make):
+    folder = make(tmp_path/name)
+    for x in (1, 2): _save(folder, x)
+    assert load_state(folder, 'Toy')[0]['x']==2
+
+
+@pytest.mark.parametrize('make', [str, Path])
+def test_a_file_is_no_folder(tmp_path, make):
+    (tmp_path/'file').write_text('mine')
+    for name in ('file', 'file/in it', 'file/in it/deeper'):
+        with pytest.raises(NotADirectoryError, match='Toy.save_pretrained: .*file is a file; choose a folder'): _save(make(tmp_path/name), 1)
+    with pytest.raises(NotADirectoryError, match='Toy.from_pretrained: .*file is a file; name the folder'): load_state(make(tmp_path/'file'), 'Toy')
+    with pytest.raises(FileNotFoundError, match='Toy.from_pretrained: .* has no config.json'): load_state(make(tmp_path/'file'/'in it'), 'Toy')
+    assert (tmp_path/'file').read_text()=='mine'
+
+
+# an installation and a home that cannot be written
+
+LOCKED = """
+import os, sys, importlib, pathlib
+here = pathlib.Path(sys.argv[1])
+if sys.argv[2]=='numba first': import numba
+import recinc_nb
+assert pathlib.Path(recinc_nb.__file__).is_relative_to(here), recinc_nb.__file__
+for o in sorted((here/'recinc_nb').glob('*.py')):
+    if o.stem not in ('__init__', '_modidx'): importlib.import_module(f'recinc_nb.{o.stem}')
+from recinc_nb import BPRMF, BiasBaseline, GaussianMF, IncrementalMF, ItemItem, MFStrategy, prequential, drift_stream
+s = drift_stream(300, seed=0)
+for cls in (BiasBaseline, ItemItem, IncrementalMF, MFStrategy, GaussianMF, BPRMF): cls().partial_fit(s)
+from recinc_nb.core import cache_dir
+print(os.environ.get('NUMBA_CACHE_DIR', ''), cache_dir(), sep='|')
+"""
+
+
+def _obey_permissions():
+    "Permissions bind root too, once it has given up the capabilities to override them (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH; PR_CAPBSET_DROP)."
+    for capability in (1, 2): ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+
+
+def _locked_out(tmp, *args, code=LOCKED, **env):
+    "Run Python on a copy of the package, as a user who may not write to it and whose home cannot be made; what it printed."
+    env = {'PATH': os.environ['PATH'], 'IN_TEST': '1', 'HOME': '/dev/null/home', 'TMPDIR': str(tmp/'temp'), 'PYTHONPATH': str(tmp), 'HF_HUB_OFFLINE': '1', **env}
+    run = lambda code: subprocess.run([sys.executable, '-c', code, str(tmp), *args], env=env, cwd='/', capture_output=True, text=True,
+                                      preexec_fn=_obey_permissions if os.getuid()==0 else None)
+    if run("import sys; open(sys.argv[1] + '/recinc_nb/new', 'w')").returncode==0: pytest.skip('permissions are not obeyed here')
+    out = run(code)
+    assert out.returncode==0, out.stderr[-3000:]
+    return out.stdout.strip().splitlines()[-1].split('|')
+
+
+@pytest.fixture
+def locked(tmp_path):
+    if sys.platform!='linux': pytest.skip('permissions of Linux')
+    tmp = tmp_path/'locked'
+    shutil.copytree(root/'recinc_nb', tmp/'recinc_nb', ignore=shutil.ignore_patterns('__pycache__'))
+    (tmp/'temp').mkdir()
+    for o in (tmp/'recinc_nb'/'results', tmp/'recinc_nb', tmp): o.chmod(0o555)
+    yield tmp
+    for o in (tmp/'recinc_nb'/'results', tmp/'recinc_nb', tmp): o.chmod(0o755)
+
+
+@pytest.mark.parametrize('first', ['package first', 'numba first'])
+def test_learners_work_where_package_and_home_cannot_be_written(locked, first):
+    folder,_ = _locked_out(locked, first)
+    assert Path(folder).parent.parent==locked/'temp' and [*Path(folder).rglob('*.nbc')] # compiled code is kept, so the next start is fast
+    assert _locked_out(locked, first)[0]==folder
+    mode = Path(folder).parent.stat().st_mode
+    assert not mode & 0o022 # nobody else can put code there
+
+
+def test_the_cache_is_preferred_and_a_choice_of_ones_own_stays(locked):
+    few = "import sys, os; import recinc_nb.mf_online; from recinc_nb.core import cache_dir; print(os.environ['NUMBA_CACHE_DIR'], cache_dir(), sep='|')"
+    assert _locked_out(locked, code=few, RECINC_CACHE=str(locked/'temp'/'cache'))==[str(locked/'temp'/'cache'/'numba'), str(locked/'temp'/'cache')]
+    assert _locked_out(locked, code=few, NUMBA_CACHE_DIR=str(locked/'temp'/'mine'))[0]==str(locked/'temp'/'mine')
+
+
+def test_an_account_without_a_home_has_a_cache(monkeypatch, tmp_path):
+    def none(): raise RuntimeError('Could not determine home directory.')
+    monkeypatch.setattr(Path, 'home', none)
+    monkeypatch.delenv('RECINC_CACHE', raising=False)
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    assert cache_dir().parent==tmp_path and cache_dir()==cache_dir()
+
+
+def test_a_folder_that_others_can_write_is_not_used_for_code(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    mine = core._own_temp()
+    mine.chmod(0o777)
+    assert core._own_temp()!=mine and not core._own_temp().stat().st_mode & 0o077
+    mine.rmdir()
+    mine.symlink_to(tmp_path)
+    assert core._own_temp()!=mine
+
+
+def test_beside_the_package_is_left_alone():
+    "Where the package can be written, nothing is changed, and numba is not loaded."
+    code = "import os, sys, recinc_nb.core; assert 'NUMBA_CACHE_DIR' not in os.environ and 'numba' not in sys.modules"
+    env = {k: v for k,v in os.environ.items() if k!='NUMBA_CACHE_DIR'} | {'PYTHONPATH': str(root)}
+    subprocess.run([sys.executable, '-c', code], env=env, check=True)
 
 
 def test_results_name_what_is_there():

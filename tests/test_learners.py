@@ -4,19 +4,10 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import check_cutting, check_resuming, python, state, table
-from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, GaussianMF, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, MFStrategy, OnlineStack,
-                       Popularity, RankStack, RunningMean, SoftmaxMF, Stream, drift_stream)
-from recinc_nb.baselines import IdMap, grow_rows
+from contract import LEARNERS, MOVE_OLD_ROWS, every, of_ratings
+from recinc_nb import BiasBaseline, IncrementalMF, ItemItem, Learner, Popularity, RunningMean, Stream, drift_stream
+from recinc_nb.learner import IdMap, grow_rows
 
-LEARNERS = {'mean': RunningMean(), 'mean of labels': RunningMean(target='label'), 'biases': BiasBaseline(), 'biases of labels': BiasBaseline(target='label'),
-            'mf': IncrementalMF(n_factors=5, init_std=.2), 'mf, no factors': IncrementalMF(n_factors=0), 'mf, 32': IncrementalMF(seed=9),
-            'mf, logistic': IncrementalMF(n_factors=3, loss='logistic'), 'popularity': Popularity(decay=.9), 'item to item': ItemItem(decay=.8, shrink=1.),
-            'users only': MFStrategy(update='users', warmup=5, anchor=.1, n_factors=4), 'new rows': MFStrategy(update='new rows', warmup=9, n_factors=3),
-            'als': IncrementalALS(n_factors=3, forget=.99), 'gaussian': GaussianMF(n_factors=3), 'stack': OnlineStack([BiasBaseline(), GaussianMF(n_factors=2)]),
-            'mf, at most 4 rows': IncrementalMF(n_factors=3, max_rows=4), 'isgd': ISGD(n_factors=3), 'raisgd': RAISGD(n_factors=3, n_negatives=2),
-            'bpr': BPRMF(n_factors=3), 'implicit als': ImplicitALS(n_factors=3), 'softmax': SoftmaxMF(n_factors=3), 'rank stack': RankStack(n_factors=3)}
-MOVE_OLD_ROWS = {'mf, at most 4 rows', 'bpr', 'softmax', 'rank stack'} # they take rows away, or push other items down
-every = pytest.mark.parametrize('name', LEARNERS)
 few = settings(max_examples=25, deadline=None)
 
 ids = st.recursive(st.one_of(st.integers(-2**70, 2**70), st.text(max_size=3), st.booleans(), st.sampled_from([0, 1, '0', '1', True, False])),
@@ -37,22 +28,28 @@ def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_fact
     check_resuming(LEARNERS[name], rows, at, tmp_path_factory.mktemp('m'))
 
 
-@every
-def test_resumed_in_a_new_process(name, tmp_path):
-    m,whole = clone(LEARNERS[name]),clone(LEARNERS[name])
+def test_all_resumed_in_a_new_process(tmp_path):
     stream = drift_stream(3_000, n_users=60, n_items=50, seed=1)
-    expected = whole.predict_learn(stream)[1_500:]
-    m.partial_fit(stream.take(1_500)).save_pretrained(tmp_path/'m')
+    wholes = {}
+    for n,m in enumerate(LEARNERS.values()):
+        whole = clone(m)
+        wholes[n] = whole,whole.predict_learn(stream)[1_500:]
+        clone(m).partial_fit(stream.take(1_500)).save_pretrained(tmp_path/str(n))
     python('-c', f"""
 import numpy as np
-from recinc_nb import {type(m).__name__}, drift_stream
+from pathlib import Path
+from recinc_nb import Learner, drift_stream
 stream = drift_stream(3_000, n_users=60, n_items=50, seed=1)
-m = {type(m).__name__}.from_pretrained({str(tmp_path/'m')!r})
-np.save({str(tmp_path/'p.npy')!r}, m.predict_learn(stream.events.iloc[1_500:]))
-m.save_pretrained({str(tmp_path/'m')!r})
+for n in range({len(LEARNERS)}):
+    folder = Path({str(tmp_path)!r})/str(n)
+    m = Learner.from_pretrained(folder)
+    np.save(folder/'p.npy', m.predict_learn(stream[1_500:]))
+    m.save_pretrained(folder)
 """)
-    np.testing.assert_array_equal(np.load(tmp_path/'p.npy'), expected, strict=True)
-    assert state(type(m).from_pretrained(tmp_path/'m'))==state(whole)
+    for n,(whole,expected) in wholes.items():
+        np.testing.assert_array_equal(np.load(tmp_path/str(n)/'p.npy'), expected, strict=True)
+        back = Learner.from_pretrained(tmp_path/str(n))
+        assert type(back) is type(whole) and state(back)==state(whole)
 
 
 @every
@@ -74,10 +71,10 @@ def test_strangers_get_the_prior_and_change_nothing(name):
 def test_growing_leaves_the_old_rows_alone(name):
     m = clone(LEARNERS[name])
     m.partial_fit(drift_stream(300, n_users=20, n_items=15, seed=3))
-    old = m._arrays()
+    old = m.arrays()
     old = {k: v.copy() for k,v in old.items() if k!='mean' and v.ndim and len(v) in (len(m.users_), len(m.items_))}
     for n in range(200): m.learn_one(('new', n), ('new', n), 1.) # strangers only: no old row has a reason to move
-    for k,v in m._arrays().items():
+    for k,v in m.arrays().items():
         if k in old: np.testing.assert_array_equal(v[tuple(map(slice, old[k].shape))], old[k], strict=True)
 
 
@@ -269,3 +266,234 @@ def test_grow_rows(sizes):
     for n in sizes:
         t = grow_rows(t, n)
         assert len(t)>=n and (t[:3]==first).all() and not t[3:].any()
+
+
+# ---- one rule for settings ----
+def other(m, name):
+    "Another value that the setting may have."
+    x = getattr(m, name)
+    if name in ('learners', 'base', 'features', 'users', 'items', 'remedies', 'learn'): return None
+    if isinstance(x, bool): return not x
+    return dict(loss={'squared': 'logistic', 'logistic': 'squared'}, target={'rating': 'label', 'label': 'rating'}).get(name, {}).get(x) or (
+        'biases' if name=='update' else (0., 9.) if name=='rating_range' else 7 if x is None and name in ('max_rows', 'max_likes') else .5 if x is None else
+        x+1 if isinstance(x, int) else x*.9 if x>0 else .01)
+
+SETTINGS = [(name, o) for name,m in LEARNERS.items() for o in m.get_params(deep=False)]
+
+@pytest.mark.parametrize('name,setting', SETTINGS)
+def test_a_setting_changes_at_once_or_is_refused_by_name(name, setting, tmp_path):
+    stream,m = drift_stream(300, n_users=15, n_items=12, seed=3),clone(LEARNERS[name])
+    value = other(m, setting)
+    if value is None: return
+    m.partial_fit(stream.take(200))
+    before = state(m)
+    try: m.set_params(**{setting: value})
+    except ValueError as e:
+        assert setting in str(e) and state(m)==before and getattr(m, setting)==getattr(LEARNERS[name], setting) or setting in str(e) and state(m)==before
+        with pytest.raises(ValueError): setattr(m, setting, value)
+        fresh = clone(LEARNERS[name]).set_params(**{setting: value}) # before the first event anything goes
+        assert getattr(fresh, setting)==value
+        ready = clone(LEARNERS[name])
+        ready.recommend(0)
+        if type(value) is type(getattr(ready, setting)): assert getattr(ready.set_params(**{setting: value}), setting)==value
+        return
+    m.save_pretrained(tmp_path/'m')
+    back = type(m).from_pretrained(tmp_path/'m')
+    assert getattr(back, setting)==value
+    rest = stream[200:]
+    went_on = m.predict_learn(rest)
+    np.testing.assert_array_equal(back.predict_learn(rest), went_on, strict=True)
+    assert state(back)==state(m)
+    unchanged = clone(LEARNERS[name]).partial_fit(stream.take(200))
+    unchanged.partial_fit(rest)
+    if setting not in ('max_likes',): assert state(unchanged)!=state(m), f'{setting} had no effect'
+
+@every
+def test_unknown_and_bad_settings_are_refused_and_change_nothing(name):
+    m = clone(LEARNERS[name]).partial_fit(drift_stream(100, n_users=9, n_items=9, seed=3))
+    before = state(m)
+    with pytest.raises(ValueError, match='colour'): m.set_params(colour='red')
+    for o,rule in m.rules.items():
+        for bad in ('a', -1e9, math.nan, [1]):
+            if rule[0].__name__ and o not in ('users', 'items', 'learners', 'features', 'base', 'update'):
+                with pytest.raises(ValueError, match=o): m.set_params(**{o: bad})
+    assert state(m)==before
+
+
+# ---- the unit of a rating ----
+@of_ratings
+@pytest.mark.parametrize('low,high', [(0, 10), (0, 100), (-1, 1), (0, 1)])
+def test_settings_do_not_depend_on_the_unit_of_the_rating(name, low, high):
+    stream = drift_stream(1_500, n_users=40, n_items=30, seed=2)
+    unit = (high-low)/4
+    e = stream.events.assign(rating=(stream.events['rating']-1)*unit + low).drop(columns='label')
+    other = Stream(e, stream.items, rating_range=(low, high))
+    stars,theirs = clone(LEARNERS[name]),clone(LEARNERS[name])
+    expected,got = stars.predict_learn(stream),theirs.predict_learn(other)
+    np.testing.assert_allclose((got-low)/unit + 1, expected, atol=2e-4)
+    given = clone(LEARNERS[name]).set_params(rating_range=(low, high))
+    np.testing.assert_allclose(given.predict_learn(e), got, atol=2e-4*unit)
+    single = clone(LEARNERS[name]).set_params(rating_range=(low, high))
+    for u,i,y in e[['user', 'item', 'rating']].head(60).itertuples(index=False): single.learn_one(u, i, y)
+    assert abs(single.predict_one(0, 0) - given.__class__(**single.get_params()).partial_fit(e.head(60)).predict_one(0, 0)) < 1e-9
+    assert [i for i,_ in stars.recommend(0, 3)]==[i for i,_ in theirs.recommend(0, 3)]
+
+@of_ratings
+def test_a_rating_outside_the_scale_is_said_once_and_another_scale_is_refused(name):
+    m = clone(LEARNERS[name]).partial_fit(dict(user=[1, 2], item=[1, 2]), [3., 4.])
+    with pytest.warns(UserWarning, match='rating_range') as said:
+        for _ in range(3): m.partial_fit(dict(user=[1], item=[2]), [80.])
+    assert len([o for o in said if 'rating_range' in str(o.message)])==1
+    hundred = Stream(dict(user=[1, 2], item=[1, 2], rating=[0., 100.]), rating_range=(0, 100))
+    with pytest.raises(ValueError, match='bring them to one scale'): m.partial_fit(hundred)
+
+
+# ---- recommendations ----
+@every
+def test_recommend_for_many_with_what_is_left_out(name):
+    m = clone(LEARNERS[name]).partial_fit(drift_stream(300, n_users=9, n_items=12, seed=4))
+    many = m.recommend([0, 1, 'who'], k=3)
+    assert many==[m.recommend(u, k=3) for u in (0, 1, 'who')]==m.recommend(np.array([0, 1, 'who'], dtype=object), k=3)
+    first = m.recommend(0, k=20, exclude_seen=False)
+    out = first[0][0]
+    assert out not in [i for i,_ in m.recommend(0, k=20, exclude_seen=False, exclude=[out, 'never'])]
+    assert [i for i,_ in m.recommend(0, k=20, exclude_seen=False, filter=lambda i: i==out)]==[out]
+    some = [i for i,_ in first[:2]]
+    assert len(m.recommend(0, candidates=[np.int64(some[0])]*3 + some, exclude_seen=False))==len(some)
+    assert all(type(i) is int for i,_ in m.recommend(0, candidates=np.array(some), exclude_seen=False))
+    for k in (True, 2., 0, '3', None):
+        with pytest.raises(ValueError, match='whole number'): m.recommend(0, k=k)
+    for o in ('candidates', 'exclude'):
+        with pytest.raises(TypeError, match=o): m.recommend(0, **{o: 'abc'})
+
+@pytest.mark.parametrize('name', ['mean', 'item to item', 'isgd', 'raisgd', 'popularity', 'bpr', 'biases'])
+def test_a_stranger_gets_what_suits_everybody(name):
+    likes = dict(user=[1, 2, 3, 4, 5, 1], item=['a', 'b', 'b', 'b', 'c', 'c'], rating=[5.]*6, label=[1]*6)
+    m = clone(LEARNERS[name]).partial_fit(likes)
+    assert m.recommend(99, k=1)[0][0]=='b' or name in ('biases', 'bpr')
+
+@every
+def test_similar_and_forgotten(name, tmp_path):
+    stream = drift_stream(400, n_users=12, n_items=10, seed=5)
+    m = clone(LEARNERS[name]).partial_fit(stream)
+    item,before = m.items_.ids[0],state(m)
+    try:
+        near = m.similar(item, k=3)
+        assert len(near)==min(3, len(m.items_)-1) and item not in [i for i,_ in near] and [s for _,s in near]==sorted((s for _,s in near), reverse=True)
+        assert all(-1-1e-6<=s<=1+1e-6 for _,s in near)
+        with pytest.raises(KeyError, match='never met'): m.similar('nothing')
+    except ValueError as e: assert 'no vectors' in str(e)
+    assert state(m)==before
+    user = m.users_.ids[1]
+    prior,pop = m.predict_one('who', item),len(m.users_)
+    assert m.forget_user(user) and not m.forget_user(user) and not m.forget_user('who')
+    assert user not in m.users_ and len(m.seen(user))==0 and m.predict_one(user, item)==m.predict_one('who', item)
+    m.save_pretrained(tmp_path/'m')
+    assert repr(user) not in (tmp_path/'m'/'config.json').read_text() or not isinstance(user, str)
+    back = type(m).from_pretrained(tmp_path/'m')
+    assert state(back)==state(m)
+    rest = drift_stream(200, n_users=12, n_items=10, seed=6)
+    np.testing.assert_array_equal(back.predict_learn(rest), m.predict_learn(rest), strict=True)
+    assert user in m.users_ and state(back)==state(m)
+
+@every
+def test_weights(name):
+    m,plain = clone(LEARNERS[name]),clone(LEARNERS[name])
+    stream = drift_stream(300, n_users=12, n_items=10, seed=7)
+    n = len(stream)
+    if not m.weighted:
+        with pytest.raises(ValueError, match='no weights'): m.partial_fit(stream, sample_weight=np.ones(n))
+        return
+    for bad in (np.ones(n-1), -np.ones(n), np.full(n, np.nan)):
+        with pytest.raises(ValueError, match='sample_weight'): m.partial_fit(stream, sample_weight=bad)
+    m.partial_fit(stream, sample_weight=np.ones(n))
+    plain.partial_fit(stream)
+    assert m.predict(stream)==pytest.approx(plain.predict(stream), abs=1e-6)
+    w = np.random.default_rng(0).uniform(0, 2, n)
+    whole,pieces = clone(LEARNERS[name]),clone(LEARNERS[name])
+    pred = whole.predict_learn(stream, sample_weight=w)
+    cut = [pieces.predict_learn(stream[a:a+70], sample_weight=w[a:a+70]) for a in range(0, n, 70)]
+    np.testing.assert_array_equal(np.concatenate(cut), pred, strict=True)
+    assert state(whole)==state(pieces) and np.abs(pred-clone(LEARNERS[name]).predict_learn(stream)).max()>1e-3
+
+
+# ---- ids and tables that people have ----
+@every
+def test_ids_are_met_at_the_door(name):
+    import datetime, decimal, uuid
+    m = clone(LEARNERS[name]).partial_fit(dict(user=[1, 2], item=[1, 2], rating=[3., 4.], label=[0, 1]))
+    before = state(m)
+    for bad in (1.5, 1., b'x', uuid.uuid4(), decimal.Decimal(1), datetime.date(2020, 1, 1), None, math.nan, 1j, [1], {1}):
+        column = np.empty(2, dtype=object)
+        column[:] = [1, bad]
+        for X in (dict(user=column, item=[1, 2]), dict(user=[1, 2], item=column)):
+            with pytest.raises((ValueError, TypeError)): m.partial_fit(X, [1., 1.])
+        with pytest.raises((ValueError, TypeError)): m.learn_one(bad, 1, 1.)
+        with pytest.raises((ValueError, TypeError)): m.learn_one(1, bad, 1.)
+    assert state(m)==before
+
+@every
+def test_a_tensor_is_the_number_that_it_holds(name, tmp_path):
+    import torch
+    from datasets import Dataset
+    e = drift_stream(200, n_users=10, n_items=8, seed=8).events
+    plain = clone(LEARNERS[name]).partial_fit(e)
+    columns = {o: e[o].tolist() for o in ('user', 'item', 'rating', 'label')}
+    tensors = [dict(columns, user=torch.tensor(columns['user']), item=[torch.tensor(i) for i in columns['item']]), Dataset.from_dict(columns).with_format('torch'),
+               Dataset.from_dict(columns).with_format('numpy'), Dataset.from_dict(columns).with_format('pandas'), Dataset.from_dict(columns).with_format('arrow')]
+    for X in tensors: assert state(clone(LEARNERS[name]).partial_fit(X))==state(plain)
+    single = clone(LEARNERS[name])
+    for u,i,r,l in zip(*columns.values()): single.learn_one(torch.tensor(u), np.int64(i), l if m_target(single)=='label' else r)
+    assert state(single)==state(plain)
+    pair = clone(LEARNERS[name]).partial_fit(dict(user=[(np.int64(1), 'a')], item=[np.str_('x')], rating=[3.], label=[1]))
+    pair.save_pretrained(tmp_path/'m')
+    assert type(pair).from_pretrained(tmp_path/'m').users_.ids==[(1, 'a')]
+
+def m_target(m): return m.target
+
+@every
+def test_ids_of_a_kind_never_met_are_named(name):
+    m = clone(LEARNERS[name]).partial_fit(drift_stream(50, n_users=9, n_items=9, seed=5))
+    with pytest.warns(UserWarning, match="user '3' is a string"): m.predict(dict(user=['3'], item=[1]))
+    with pytest.warns(UserWarning, match="item '4' is a string"): m.recommend(1, candidates=['4'])
+
+@every
+def test_read_only_and_memory_mapped_columns(name, tmp_path):
+    e = drift_stream(200, n_users=10, n_items=8, seed=8).events
+    mapped = {}
+    for o in ('user', 'item', 'rating', 'label'):
+        np.save(tmp_path/f'{o}.npy', e[o].to_numpy())
+        mapped[o] = np.load(tmp_path/f'{o}.npy', mmap_mode='r')
+    assert state(clone(LEARNERS[name]).partial_fit(mapped))==state(clone(LEARNERS[name]).partial_fit(e))
+
+@every
+def test_complex_and_text_ratings_are_refused(name):
+    m = clone(LEARNERS[name]).partial_fit(drift_stream(50, n_users=9, n_items=9, seed=5))
+    before = state(m)
+    for y in (np.array([1+2j]), np.array(['1'], dtype=object), np.array([None], dtype=object)):
+        with pytest.raises((ValueError, TypeError)): m.partial_fit(dict(user=[1], item=[1]), y)
+    for y in (1+2j, '1', None, [1.]):
+        with pytest.raises((ValueError, TypeError)): m.learn_one(1, 1, y)
+    assert state(m)==before
+
+
+# ---- copies ----
+@every
+def test_copies_go_on_alone(name):
+    import copy, pickle
+    stream = drift_stream(400, n_users=12, n_items=10, seed=9)
+    m = clone(LEARNERS[name]).partial_fit(stream.take(200))
+    copies = copy.deepcopy(m),pickle.loads(pickle.dumps(m))
+    expected = m.predict_learn(stream[200:])
+    for o in copies:
+        np.testing.assert_array_equal(o.predict_learn(stream[200:]), expected, strict=True)
+        assert state(o)==state(m) and o._lock is not m._lock
+
+def predicted(m): return m.predict_one(0, 0)
+
+def test_learners_travel_to_spawned_processes():
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+    stream = drift_stream(200, n_users=12, n_items=10, seed=9)
+    models = [clone(m).partial_fit(stream) for m in LEARNERS.values()]
+    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool: assert list(pool.map(predicted, models))==[m.predict_one(0, 0) for m in models]

@@ -1,12 +1,16 @@
 """What the judge promises: of streams, reports and learners of every shape, of bad input, and of what it costs."""
-import sys
+import copy, multiprocessing, pickle, sys, warnings
+from dataclasses import replace
 import numpy as np, pandas as pd, pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
+from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, SGDClassifier, SGDRegressor
-from recinc_nb import BiasBaseline, IncrementalMF, RunningMean, Stream, compare, drift_stream, prequential
+from recinc_nb import (BiasBaseline, HybridStack, IncrementalLinear, IncrementalLogistic, IncrementalMF, RunningMean, Stream, TextFilter, compare,
+                       drift_stream, prequential)
 from recinc_nb.baselines import Popularity
 from recinc_nb.metrics import log_loss, mae, normalized_entropy, rank_counts, rmse
-from recinc_nb.prequential import TopReport, fading_mean, from_river, from_sklearn, oracle_report, paired_bootstrap, prequential_topn
+from recinc_nb.prequential import Report, TopReport, fading_mean, from_river, from_sklearn, oracle_report, paired_bootstrap, prequential_topn
+from test_learners import LEARNERS as id_learners
 
 module = sys.modules['recinc_nb.prequential']
 few = settings(max_examples=30, deadline=None)
@@ -131,7 +135,7 @@ BAD = [
     (lambda s: prequential(Constant(), s, metrics=('accuracy',)), ValueError, "no metric 'accuracy'"),
     (lambda s: prequential(Constant(), s.take(0)), ValueError, 'stream is empty'),
     (lambda s: prequential(Constant(), s, target='stars'), ValueError, "target is 'stars'"),
-    (lambda s: prequential(Constant(), s, batch_size=0), ValueError, 'use at least 1'),
+    (lambda s: prequential(Constant(), s, batch_size=0), ValueError, 'batch_size is 0; use a whole number, at least 1'),
     (lambda s: prequential(Constant(np.nan), s), ValueError, 'gave nan'),
     (lambda s: prequential(Constant(-np.inf), s), ValueError, 'gave -inf'),
     (lambda s: prequential(type('Two', (Constant,), dict(predict=lambda self, X: np.zeros((len(X), 2))))(), s), ValueError, 'one number per event'),
@@ -147,7 +151,7 @@ BAD = [
     (lambda s: fading_mean([1.], decay=np.nan), ValueError, 'in (0, 1]'),
     (lambda s: prequential_topn(Popularity(), s.events), TypeError, 'wrap your table'),
     (lambda s: prequential_topn(Popularity(), s.take(0)), ValueError, 'stream is empty'),
-    (lambda s: prequential_topn(Popularity(), s, k=0), ValueError, 'use at least 1'),
+    (lambda s: prequential_topn(Popularity(), s, k=0), ValueError, 'k is 0; use a whole number, at least 1'),
     (lambda s: prequential_topn(Popularity(), s, k=2.5), ValueError, 'whole number'),
     (lambda s: prequential_topn(Popularity(), s, positive='click'), ValueError, "no column 'click'"),
     (lambda s: prequential_topn(object(), s), TypeError, 'no partial_fit'),
@@ -275,6 +279,7 @@ def plainly(model, s, k, least):
 @pytest.mark.parametrize('make', [Popularity, lambda: Popularity(decay=.7), BiasBaseline, lambda: IncrementalMF(n_factors=3)])
 def test_lists_equal_the_plain_loop(make, rows, k, least):
     s = stream(rows)
+    assume(any(r>=least for *_,r in rows))
     top = prequential_topn(make(), s, k=k, positive=least).frame
     expected = plainly(make(), s, k, least)
     assert len(top)==len(expected)
@@ -294,6 +299,7 @@ class OnlyPredicts:
 @few
 @given(rows=events)
 def test_a_learner_that_only_predicts_gets_the_same_lists(rows):
+    assume(any(r>=3 for *_,r in rows))
     a,b = (prequential_topn(m, stream(rows), k=3, positive=3).frame for m in (OnlyPredicts(), BiasBaseline()))
     np.testing.assert_array_equal(a[['better', 'tied', 'hit']], b[['better', 'tied', 'hit']])
     assert a['shown'].map(repr).tolist()==b['shown'].map(repr).tolist()
@@ -324,11 +330,18 @@ def test_a_repeated_positive_is_learned_and_not_asked():
     assert top.frame.index.tolist()==[0, 2, 3] and m.predict_one(5, 'a') > m.predict_one(5, 'b')
 
 
-def test_no_positives_is_nan_and_no_error():
+@pytest.mark.parametrize('cls', [Popularity, BiasBaseline])
+def test_no_positives_are_refused_before_anything_is_learned(cls):
     s = Stream(dict(user=[1, 2], item=['a', 'b'], rating=[1., 2.]))
-    top = prequential_topn(Popularity(), s, positive=5)
-    assert isinstance(top, TopReport) and len(top.frame)==0 and top.summary.isna().all() and 'hit' in top.frame
-    assert (compare(top)=='–').all(axis=None)
+    class Untouched(cls):
+        def partial_fit(self, X, y=None): raise AssertionError('it learned')
+        learn_one = partial_fit
+    for positive,words in (('label', 'like_from (4.0) right?'), (5, 'rating is below 5 in every event'), ('click', 'click is 0 in every event; is positive right?')):
+        with pytest.raises(ValueError, match='no positives') as e: prequential_topn(Untouched(), Stream(s.events.assign(click=0)), positive=positive)
+        assert words in str(e.value)
+    with pytest.raises(ValueError, match='no positives'): prequential_topn(cls(), iter([s, s]))
+    everything = prequential_topn(cls(), s, positive=1)
+    assert len(everything.frame)==2 and everything.n_items==2
 
 
 def test_positives_may_be_a_column_of_the_stream():
@@ -348,6 +361,305 @@ def test_list_reports_draw_and_cut_like_others():
     np.testing.assert_allclose((top.windows('hit_rate', 5)*sizes).sum()/sizes.sum(), top.summary['hit_rate'], rtol=1e-9)
     s = top.summary
     assert s['hit_rate_pessimistic'] <= s['hit_rate'] <= s['hit_rate_optimistic'] and 0<s['coverage']<=1
+
+
+ODD = [([1, -1, 1], 'label is -1 in row 1'), ([1., .5, 0.], 'label is 0.5 in row 1'), ([0, 1, 2], 'label is 2 in row 2')]
+
+@pytest.mark.parametrize('n', range(len(ODD)))
+def test_labels_that_are_not_0_or_1_are_no_positives(n):
+    values,words = ODD[n]
+    s = Stream(dict(user=[1, 2, 3], item=['a', 'b', 'a'], label=[0, 1, 1]))
+    s.events = s.events.assign(label=values)
+    with pytest.raises(ValueError) as e: prequential_topn(Popularity(), s)
+    assert words in str(e.value)
+    whole = Stream(dict(user=[1, 2, 3], item=['a', 'b', 'a'], rating=[5., 5., 1.], click=values))
+    with pytest.raises(ValueError, match=words.replace('label', 'click')): prequential_topn(Popularity(), whole, positive='click')
+
+
+@pytest.mark.parametrize('column', [pd.array([1, None, 0], dtype='Int64'), pd.array([True, None, False], dtype='boolean'), [1., np.nan, 0.], ['1', '0', '1']])
+def test_a_column_of_positives_has_no_gaps_and_no_words(column):
+    s = Stream(pd.DataFrame(dict(user=[1, 2, 3], item=['a', 'b', 'a'], rating=[5., 5., 1.], click=column)))
+    with pytest.raises(ValueError, match='click is .* in row'): prequential_topn(Popularity(), s, positive='click')
+
+
+@pytest.mark.parametrize('dtype', [bool, 'boolean', 'Int64', np.int8, float, object])
+def test_zeros_and_ones_of_every_kind_are_read(dtype):
+    s = Stream(pd.DataFrame(dict(user=[1, 2, 3], item=['a', 'b', 'a'], rating=[5., 1., 5.], click=pd.Series([1, 0, 1]).astype(dtype))))
+    assert prequential_topn(Popularity(), s, positive='click').frame.index.tolist()==[0, 2]
+
+
+@pytest.mark.parametrize('positive', [True, None, np.nan, [4]])
+def test_what_is_no_column_and_no_rating_is_no_positive(positive):
+    with pytest.raises(ValueError, match='positive is .*; name a column'): prequential_topn(Popularity(), drift_stream(50), positive=positive)
+
+
+@pytest.mark.parametrize('x', [True, False, 2., 0, -1, '10', None, np.float64(3), 2.5])
+def test_counts_are_whole_numbers(x):
+    s = drift_stream(50)
+    for f,what in ((lambda: prequential_topn(Popularity(), s, k=x), 'k'), (lambda: prequential(Constant(), s, batch_size=x), 'batch_size')):
+        with pytest.raises(ValueError) as e: f()
+        assert str(e.value).endswith(f'{what} is {x!r}; use a whole number, at least 1')
+    assert prequential_topn(Popularity(), s, k=np.int64(3)).k==3
+
+
+def test_one_metric_may_be_named_alone():
+    run = prequential(Constant(), drift_stream(50), metrics='rmse')
+    assert run.metrics==('rmse',) and list(run.summary.index)==['rmse']
+
+
+def test_what_is_undefined_is_a_dash_on_the_page_too():
+    s = drift_stream(200)
+    stars,labels = prequential(BiasBaseline(), s),prequential(BiasBaseline(target='label'), s)
+    for page in (stars._repr_html_(), compare(stars, labels).to_html(), compare(stars, prequential_topn(Popularity(), s)).to_html()):
+        assert '–' in page and 'nan' not in page.lower()
+
+
+# ---- what predict is shown ----
+class Looks(Constant):
+    "Remembers what it was shown."
+    def __init__(self): super().__init__(); self.asked,self.learned = [],[]
+    def predict(self, X):
+        self.asked.append((list(X.events), X.oracle, X._world, len(X), X.items is not None))
+        return super().predict(X)
+    def partial_fit(self, X, y=None): self.learned.append((X, y))
+
+
+@pytest.mark.parametrize('step', [1, 7, 500])
+@pytest.mark.parametrize('target', ['rating', 'label'])
+def test_predict_is_not_shown_what_the_event_will_turn_out_to_be(step, target):
+    s = drift_stream(60, tasks=.5).with_text()
+    s.events = s.events.assign(weather='fine')
+    m = Looks()
+    prequential(m, s, batch_size=step, target=target)
+    for columns,oracle,world,n,items in m.asked:
+        assert set(columns)=={'user', 'item', 'time', 'propensity', 'text', 'text_pair', 'weather'} and oracle is world is None and items and n<=step
+    whole = pd.concat([X.events for X,_ in m.learned])
+    pd.testing.assert_frame_equal(whole, s.events) # it learns from everything
+    np.testing.assert_array_equal(np.concatenate([y for _,y in m.learned]), s.events[target])
+    assert s.oracle is not None and 'rating' in s.events
+
+
+class Apart:
+    "Predict, then learn, of a learner that can do both in one sweep."
+    def __init__(self, model): self.model,self.target = model,model.target
+    def predict(self, X):
+        assert not {'rating', 'label'} & set(X.events)
+        return self.model.predict(X)
+    def partial_fit(self, X, y=None): self.model.partial_fit(X, y)
+
+
+LEARNERS = {**id_learners, 'neuron': IncrementalLinear(), 'logistic neuron': IncrementalLogistic(), 'words': TextFilter(), 'hybrid': HybridStack()}
+
+@pytest.mark.parametrize('name', LEARNERS)
+def test_a_sweep_keeps_its_promise_without_being_shown_the_answer(name):
+    s = drift_stream(120, n_users=12, n_items=9, seed=4)
+    fused,apart = prequential(clone(LEARNERS[name]), s),prequential(Apart(clone(LEARNERS[name])), s)
+    np.testing.assert_array_equal(fused.frame['pred'], apart.frame['pred'])
+
+
+# ---- streams in parts ----
+def parts_of(s, cuts):
+    edges = sorted({0, *(min(c, len(s)) for c in cuts), len(s)})
+    return [Stream(s.events.iloc[a:b]) for a,b in zip(edges, edges[1:])]
+
+
+@few
+@given(rows=events, cuts=st.lists(st.integers(0, 50), max_size=4), kind=st.sampled_from([list, tuple, iter, lambda o: (s for s in o)]))
+@pytest.mark.parametrize('cls', [BiasBaseline, IncrementalMF, lambda: Apart(BiasBaseline())])
+def test_parts_give_the_report_of_the_whole(cls, rows, cuts, kind):
+    s = stream(rows)
+    whole,parts = prequential(cls(), s),prequential(cls(), kind(parts_of(s, cuts)))
+    pd.testing.assert_frame_equal(parts.frame.astype(object), whole.frame.astype(object))
+    assert (parts.name, parts.stream_name, parts.rating_range, parts.target)==(whole.name, whole.stream_name, whole.rating_range, whole.target)
+
+
+@few
+@given(rows=events, cuts=st.lists(st.integers(0, 50), max_size=4), kind=st.sampled_from([list, iter]))
+@pytest.mark.parametrize('make', [Popularity, BiasBaseline, lambda: OnlyPredicts()])
+def test_lists_remember_what_was_met_in_earlier_parts(make, rows, cuts, kind):
+    s = stream(rows)
+    assume((s.events['label']==1).any())
+    whole,parts = prequential_topn(make(), s, k=3),prequential_topn(make(), kind(parts_of(s, cuts)), k=3)
+    pd.testing.assert_frame_equal(parts.frame.astype(object), whole.frame.astype(object))
+    assert parts.frame['shown'].map(repr).tolist()==whole.frame['shown'].map(repr).tolist()
+    assert list(map(repr, parts.items))==list(map(repr, whole.items)) and parts.summary.equals(whole.summary)
+
+
+def test_an_item_that_the_learner_knew_and_a_later_part_brings_is_ranked_there():
+    rows = dict(user=[1, 2, 2, 3], item=['a', 'b', 'a', 'z'], label=[1, 1, 1, 1])
+    def knows_z(): return Popularity(decay=1.).partial_fit(dict(user=[9]*5, item=['z', 'z', 'z', 'b', 'a']), np.ones(5))
+    s = Stream({**rows, 'user': [*rows['user'], 4], 'item': [*rows['item'], 'z'], 'label': [1]*5})
+    whole,parts = prequential_topn(knows_z(), s),prequential_topn(knows_z(), s.batches(2))
+    pd.testing.assert_frame_equal(parts.frame, whole.frame)
+    assert parts.frame['better'].iloc[-1]==0
+
+
+def test_a_batch_ends_where_its_stream_does():
+    m = Looks()
+    prequential(m, drift_stream(14).batches(7), batch_size=3)
+    assert [n for *_,n,_ in m.asked]==[3, 3, 1, 3, 3, 1]
+
+
+def test_a_stream_is_let_go_when_the_next_but_one_comes():
+    import weakref
+    alive = []
+    def come():
+        for n in range(6):
+            s = Stream(drift_stream(50, seed=n).events.assign(time=np.arange(50)+50*n, text='long'))
+            alive.append(weakref.ref(s.events))
+            yield s
+            del s
+            assert sum(o() is not None for o in alive)<=2
+    for f in (lambda s: prequential(Constant(), s), lambda s: prequential_topn(Popularity(), s), lambda s: prequential(BiasBaseline(), s, batch_size=4)):
+        alive.clear()
+        assert set(f(come()).frame) & {'text', 'time', 'propensity'}==set()
+
+
+def plain(s, **settings): return Stream(s.events[['user', 'item', 'rating', 'time']], **settings)
+
+MIXED = [
+    (lambda s: [s, s.events], TypeError, 'chunk 1 is DataFrame; wrap your table: Stream(table)'),
+    (lambda s: [s.events], TypeError, 'chunk 0 is DataFrame; wrap your table: Stream(table)'),
+    (lambda s: s.events, TypeError, 'stream is DataFrame; wrap your table: Stream(table)'),
+    (lambda s: dict(user=[1], item=[1], rating=[3.]), TypeError, 'stream is dict; wrap your table'),
+    (lambda s: 'ratings.csv', TypeError, 'stream is str; wrap your table'),
+    (lambda s: None, TypeError, 'stream is NoneType; wrap your table'),
+    (lambda s: s.events.to_numpy(), TypeError, 'chunk 0 is ndarray; wrap your table'),
+    (lambda s: [], ValueError, 'the stream is empty'),
+    (lambda s: iter(()), ValueError, 'the stream is empty'),
+    (lambda s: [s.take(0), s.take(0)], ValueError, 'the stream is empty'),
+    (lambda s: [s, plain(s, rating_range=(0., 10.))], ValueError, 'chunk 1 has rating_range (0.0, 10.0), those before it (1.0, 5.0)'),
+    (lambda s: [s, plain(s, like_from=3.)], ValueError, 'chunk 1 has like_from 3.0, those before it 4.0'),
+    (lambda s: [s, Stream(s.events.drop(columns='rating'))], ValueError, "chunk 1 has columns ['label'], those before it ['rating', 'label']"),
+    (lambda s: [s, plain(s), Stream(s.events.assign(time=pd.to_datetime(s.events['time'], unit='s')))], ValueError, 'in chunk 2 and'),
+]
+
+@pytest.mark.parametrize('n', range(len(MIXED)))
+@pytest.mark.parametrize('f', [lambda o: prequential(Constant(), o), lambda o: prequential_topn(Popularity(), o)])
+@pytest.mark.filterwarnings('ignore:.*give chunks in time order')
+def test_parts_of_two_kinds_are_refused_by_name(f, n):
+    make,exc,words = MIXED[n]
+    with pytest.raises(exc) as e: f(make(drift_stream(60)))
+    assert words in str(e.value), str(e.value)
+
+
+def test_a_list_of_two_kinds_is_refused_before_anything_is_learned():
+    s = drift_stream(60)
+    for f in (prequential, prequential_topn):
+        m = BiasBaseline()
+        with pytest.raises(ValueError, match='rating_range'): f(m, [s, plain(s, rating_range=(0., 10.))])
+        assert not hasattr(m, 'users_') or len(m.users_.ids)==0
+
+
+def test_empty_parts_are_left_out():
+    s = drift_stream(60)
+    pd.testing.assert_frame_equal(prequential(BiasBaseline(), [s.take(0), s, s.take(0)]).frame, prequential(BiasBaseline(), s).frame)
+
+
+def test_parts_out_of_time_order_are_said_once():
+    s = drift_stream(300)
+    a,b,c = s.batches(100)
+    with pytest.warns(UserWarning, match='chunk 1 begins at time .*give chunks in time order') as said: prequential(Constant(), [c, b, a])
+    assert len(said)==1
+    untimed = [Stream(o.events[['user', 'item', 'rating']].reset_index(drop=True)) for o in (a, b, c)] # times are made up: 0, 1, 2, … in each
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        prequential(Constant(), [a, b, c])
+        prequential(Constant(), untimed)
+
+
+def test_the_name_of_many_streams_is_that_of_the_first_and_the_last():
+    days = [Stream(o.events, name=f'day {n}') for n,o in enumerate(drift_stream(90).batches(30))]
+    assert prequential(Constant(), days).stream_name=='day 0 … day 2'==prequential_topn(Popularity(), days).stream_name
+    m = Constant()
+    assert sum(prequential(m, o) for o in days).stream_name=='day 0 … day 2'
+
+
+@pytest.mark.parametrize('of', [list, iter])
+@pytest.mark.parametrize('step', [1, 32])
+def test_a_bar_runs_for_streams_without_a_length(of, step, monkeypatch):
+    seen = []
+    def bar(it, desc='', unit='event', total=None, step=1):
+        n = 0
+        for n,x in enumerate(it, 1): yield x
+        seen.append((unit, total, n))
+    monkeypatch.setattr(module, 'progress', bar)
+    prequential(Constant(), of(list(drift_stream(100).batches(50))), batch_size=step)
+    known = of is list
+    assert seen==([('event', 100 if known else None, 100)] if step==1 else [('batch', 4 if known else None, 4)])
+
+
+# ---- reports add up, and travel ----
+@few
+@given(rows=events, cuts=st.lists(st.integers(0, 50), max_size=3))
+def test_reports_of_parts_add_up_to_the_whole(rows, cuts):
+    s,m = stream(rows),BiasBaseline()
+    reports = [prequential(m, o) for o in parts_of(s, cuts)]
+    whole = prequential(BiasBaseline(), s)
+    for total in (sum(reports), sum(reports[1:], reports[0])):
+        pd.testing.assert_frame_equal(total.frame.astype(object), whole.frame.astype(object))
+        assert total.stream_name==whole.stream_name and total.seconds==sum(o.seconds for o in reports) and total.memory==max(o.memory for o in reports)
+        np.testing.assert_allclose(total.summary, whole.summary, rtol=1e-12)
+
+
+def test_lists_add_up_and_count_the_items_of_both():
+    a = prequential_topn(Popularity(), Stream(dict(user=[1, 2, 3], item=['a', 'a', 'b'], label=[1, 1, 0])))
+    b = prequential_topn(Popularity(), Stream(dict(user=[1, 2, 3], item=[1, 'b', '1'], label=[1, 1, 1])))
+    both = a+b
+    assert isinstance(both, TopReport) and both.items==['a', 'b', 1, '1'] and both.n_items==4 and len(both.frame)==5
+    assert both.summary['coverage']==len({repr(o) for shown in both.frame['shown'] for o in shown})/4
+    np.testing.assert_allclose(both.summary['hit_rate'], (2*a.summary['hit_rate']+3*b.summary['hit_rate'])/5, rtol=1e-12)
+
+
+def test_only_parts_of_one_run_add_up():
+    s = drift_stream(100)
+    a,top = prequential(BiasBaseline(), s),prequential_topn(Popularity(), s)
+    for other,words in ((replace(a, name='x'), "name is 'BiasBaseline' in one part and 'x' in the other"), (replace(a, target='label'), 'target is'),
+                        (replace(a, rating_range=(0, 1)), 'rating_range is'), (replace(a, metrics=('rmse',)), 'metrics is'),
+                        (replace(a, frame=a.frame.drop(columns='rating')), 'has the columns')):
+        with pytest.raises(ValueError) as e: a+other
+        assert words in str(e.value)
+    with pytest.raises(ValueError, match='k is 10 in one part and 3'): top + prequential_topn(Popularity(), s, k=3)
+    for f in (lambda: a+top, lambda: top+a, lambda: a+1, lambda: 1+a, lambda: a+None, lambda: sum([a], 1)):
+        with pytest.raises(TypeError, match='unsupported operand'): f()
+    assert 0+a is a and np.isnan((a+replace(a, seconds=np.nan)).seconds) and (a+replace(a, memory=np.nan)).memory==a.memory
+
+
+def reports():
+    s = drift_stream(200)
+    return [prequential(BiasBaseline(), s), prequential(BiasBaseline(target='label'), s.batches(50)), prequential_topn(Popularity(), s), oracle_report(s)]
+
+def told(report): return report.frame.to_json(), report.summary.to_json(), report.name, report.target, report.metrics, getattr(report, 'items', None)
+
+def of_child(n): return reports()[n]
+
+@pytest.mark.parametrize('n', range(4))
+@pytest.mark.parametrize('read', [False, True])
+def test_reports_are_copied_and_pickled_read_or_not(n, read, tmp_path):
+    joblib = pytest.importorskip('joblib')
+    report = reports()[n]
+    if read: report.frame
+    joblib.dump(report, tmp_path/'r')
+    for back in (pickle.loads(pickle.dumps(report)), copy.copy(report), copy.deepcopy(report), joblib.load(tmp_path/'r')):
+        assert type(back) is type(report) and told(back)==told(report)
+        pd.testing.assert_frame_equal(back.frame, report.frame)
+
+
+def test_a_pickled_report_leaves_the_stream_at_home():
+    s = drift_stream(300)
+    s.events = s.events.assign(text='secret')
+    assert b'secret' not in pickle.dumps(prequential(BiasBaseline(), s)) and b'secret' not in pickle.dumps(prequential_topn(Popularity(), s))
+
+
+def test_reports_come_back_from_a_new_process():
+    with multiprocessing.get_context('spawn').Pool(1) as pool: back = pool.map(of_child, range(4))
+    assert list(map(told, back))==list(map(told, reports()))
+
+
+def test_a_frame_that_is_not_there_is_no_riddle():
+    run = prequential(BiasBaseline(), drift_stream(30))
+    with pytest.raises(AttributeError, match="Report has no 'fram'"): run.fram
+    assert not hasattr(run, '_repr_png_') and 'frame' in repr(run) and isinstance(replace(run, frame=run.frame.iloc[:3]), Report)
 
 
 # ---- adapters ----

@@ -2,9 +2,9 @@
 
 On MovieLens-100K, in pairs that alternate: seconds of `prequential` without its metrics over those of one
 `predict_learn` on the same events. Then seconds for drift streams of a million events, and microseconds per positive of
-`prequential_topn`. Writes recinc_nb/results/protocol_speed.json. The learner itself is timed by `python -m recinc_nb.mf_speed`.
+`prequential_topn`. Writes recinc_nb/results/protocol_speed.json. The learner itself is timed by `python tools/speed.py`.
 """
-import gc, json, sys, time
+import argparse, gc, json, sys, time
 from pathlib import Path
 import numpy as np
 
@@ -50,4 +50,6 @@ def protocol():
     print(json.dumps({o: out[o] for o in out if o not in ('machine', 'command')}, indent=1))
 
 
-if __name__=='__main__': protocol()
+if __name__=='__main__':
+    argparse.ArgumentParser(prog='python tools/bench.py', description='Time the stream protocol, and record it.').parse_args()
+    protocol()

@@ -1,9 +1,10 @@
 """The long runs behind chapter 43, on MovieLens-100K with MiniLM: python tools/bert_runs.py [memory] [cost] [latency] [frontier] [blocks]
 
 Each part takes 2 to 15 minutes on two idle cores. What is finished is kept in out/bert_runs.json, so a run that was stopped goes
-on where it was (--again PART measures a part anew). At the end recinc_nb/results/bert_online.json is written.
+on where it was (--again PART measures a part anew). At the end recinc_nb/results/bert_online.json is written; parts that were not
+asked for stay in it as they were, with the machine that they were measured on.
 """
-import json, os, subprocess, sys, time
+import argparse, json, os, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 
@@ -217,14 +218,32 @@ def blocks():
         keep('blocks', f'{name}, seed 0', run)
 
 
-if __name__=='__main__':
-    parts = dict(memory=memory, cost=cost, latency=latency, frontier=frontier, blocks=blocks)
-    asked = [o for o in sys.argv[1:] if o!='--again'] or list(parts)
-    for o in asked:
-        if '--again' in sys.argv:
+PARTS = dict(memory=memory, cost=cost, latency=latency, frontier=frontier, blocks=blocks)
+BY_PART = 'load', 'threads', 'machines' # what is noted for each part
+
+def whole(old, done, here):
+    "The record: the parts that are `done`, and beside them those of the `old` record that are not; each with its load, threads and machine."
+    old = old | dict(machines={o: old['machine'] for o in PARTS if o in old} | old.get('machines', {})) if old else {}
+    new = [o for o in PARTS if o in done and done[o]!=old.get(o)] # the others are from the same run as those in the record
+    notes = {name: old.get(name, {}) | {o: x for o,x in done.get(name, {}).items() if o in new} for name in BY_PART}
+    notes['machines'] |= {o: here for o in new}
+    parts = {o: done[o] if o in new else old[o] for o in PARTS if o in done or o in old}
+    return dict(command='python tools/bert_runs.py', stream='MovieLens-100K', checkpoint='MiniLM', machine=here if new or not old else old['machine'], **parts, **notes)
+
+def main(argv=None):
+    p = argparse.ArgumentParser(prog='python tools/bert_runs.py', description='The long runs behind chapter 43, on MovieLens-100K with MiniLM.')
+    p.add_argument('parts', nargs='*', metavar='part', help=f"some of {', '.join(PARTS)}; all without any")
+    p.add_argument('--again', action='store_true', help='measure the parts anew, also where they are finished')
+    args = p.parse_args(argv)
+    if wrong := [o for o in args.parts if o not in PARTS]: p.error(f"there is no part {', '.join(wrong)}; use some of {', '.join(PARTS)}")
+    for o in args.parts or PARTS:
+        if args.again:
             for part in (done, done.get('load', {}), done.get('threads', {})): part.pop(o, None)
         done.setdefault('load', {}).setdefault(o, round(os.getloadavg()[0], 2))
         done.setdefault('threads', {}).setdefault(o, torch.get_num_threads())
-        parts[o]()
-    TO.write_text(json.dumps(dict(command='python tools/bert_runs.py', stream='MovieLens-100K', checkpoint='MiniLM',
-                                  machine=machine(), **done), indent=1) + '\n')
+        PARTS[o]()
+    old = json.loads(TO.read_text()) if TO.is_file() else {}
+    write_atomic(TO, (json.dumps(whole(old, done, machine()), indent=1) + '\n').encode())
+
+
+if __name__=='__main__': main()

@@ -7,7 +7,7 @@ smalldocs's usual address. The build ends with a check of every link, anchor, al
 when one is broken. No tracked file is written. From Python: `build(out) -> list[str]`, `check_site(out) -> list[str]`."""
 import argparse, ast, base64, contextlib, json, os, re, shutil, subprocess, sys, tarfile, tempfile
 from html.parser import HTMLParser
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import unquote
 
 import yaml

@@ -3,7 +3,7 @@
 Learners of ids, of text, and of both (some minutes a seed), then BERT with an offset (some minutes, once). What is finished stays in
 recinc_nb/results/hybrid.json, so a command that was stopped goes on where it was; delete that file to begin anew.
 """
-import json, os, platform, sys, time
+import argparse, json, os, platform, sys, time
 from pathlib import Path
 import numpy as np
 
@@ -101,6 +101,10 @@ def bert(start=30_000, n=800, step=16):
         print(name, rows[name], flush=True)
     save(load() | dict(bert=dict(start=start, events=n, step=step, checkpoint="all-MiniLM-L6-v2", update="top-2", rows=rows)))
 
-if __name__=='__main__':
-    for seed in map(int, sys.argv[1:] or [0, 1, 2]): ids(seed)
+def main(argv=None):
+    p = argparse.ArgumentParser(prog='python tools/hybrid_runs.py', description='The runs behind chapter 45: ids, text, and both.')
+    p.add_argument('seeds', nargs='*', type=int, metavar='seed', help='which seeds to run; 0 1 2 without any')
+    for seed in p.parse_args(argv).seeds or (0, 1, 2): ids(seed)
     bert()
+
+if __name__=='__main__': main()

@@ -2,9 +2,9 @@
 
 Adapters and their rivals after a turn of tastes (tiny BERT, 150 steps), and a short run on MiniLM's weights (40 steps). Each run, seed
 and arm is kept in out/lora, so a command that was stopped goes on where it was; some four minutes a seed on one core.
-Writes recinc_nb/results/lora.json.
+Writes recinc_nb/results/lora.json; seeds that were not asked for stay in it as long as the settings are the same.
 """
-import json, sys, time
+import argparse, json, sys, time
 from pathlib import Path
 import numpy as np, torch
 from safetensors.torch import load_file, save_file
@@ -106,13 +106,24 @@ def rows(folder, arms, one, seeds):
                 print(folder, name, seed, path.read_text(), flush=True)
             yield dict(arm=name, seed=seed, **json.loads(path.read_text()))
 
-def main(seeds=(0, 1, 2)):
+def whole(old, new):
+    "The record of these runs, and those runs of the old record that were made with the same settings on other seeds or arms."
+    for part in ('turn', 'short'):
+        was,now = old.get(part, {}),new[part]
+        if {**was, 'rows': 0}!={**json.loads(json.dumps(now)), 'rows': 0}: continue
+        made = {(o['seed'], o['arm']) for o in now['rows']}
+        now['rows'] = sorted((o for o in was['rows'] if (o['seed'], o['arm']) not in made), key=lambda o: o['seed']) + now['rows']
+    return new | dict(seeds=sorted({o['seed'] for o in new['turn']['rows']} & {o['seed'] for o in new['short']['rows']}))
+
+def main(argv=None):
+    p = argparse.ArgumentParser(prog='python tools/lora_runs.py', description='The runs behind chapter 44: adapters and their rivals.')
+    p.add_argument('seeds', nargs='*', type=int, metavar='seed', help='which seeds to run; 0 1 2 without any')
+    seeds = p.parse_args(argv).seeds or (0, 1, 2)
+    torch.set_num_threads(1)
     turn,short = (list(rows(*o, seeds)) for o in (('turn_runs', TURN_ARMS, one_turn), ('lora_runs', SHORT_ARMS, one_short)))
     out = dict(machine=machine(), command='python tools/lora_runs.py', seeds=list(seeds),
         turn=dict(checkpoint='tiny BERT, trained until the turn', world=TURN, batch=16, kept=KEPT, lr=TURN_LR, alpha='2 r', rows=turn),
         short=dict(checkpoint=find_checkpoint('auto').name, world=SHORT, batch=32, lr=SHORT_LR, alpha='2 r', probe=PROBE, rows=short))
-    write_atomic(OUT, json.dumps(out, indent=1).encode())
+    write_atomic(OUT, json.dumps(whole(json.loads(OUT.read_text()) if OUT.is_file() else {}, out), indent=1).encode())
 
-if __name__=='__main__':
-    torch.set_num_threads(1)
-    main(tuple(map(int, sys.argv[1:])) or (0, 1, 2))
+if __name__=='__main__': main()

@@ -13,7 +13,7 @@ Every setting is scored prequentially (predict, then learn) on events 1 to 30,00
 so it sees the first 30 % of those. The winners go to recinc_nb/results/tuning_*.json, and tests/test_results.py holds the
 classes' defaults against them.
 """
-import itertools, json, os, sys
+import argparse, itertools, json, sys
 from pathlib import Path
 import numpy as np
 
@@ -145,6 +145,17 @@ def bert():
     record('tuning_bert', stream, 'log_loss', rows)
 
 
-if __name__=='__main__':
-    what = dict(ids=ids, logistic=logistic, linear=linear, exact=exact, topn=topn, bert=bert)
-    for name in sys.argv[1:] or what: what[name]()
+PARTS = dict(ids=ids, logistic=logistic, linear=linear, exact=exact, topn=topn, rank=rank, bert=bert)
+
+def main(argv=None):
+    p = argparse.ArgumentParser(prog='python tools/tune.py', description="Find the learners' default settings on the first 30 % of MovieLens-100K.")
+    p.add_argument('parts', nargs='*', metavar='part', help=f"some of {', '.join(PARTS)}; all without any")
+    p.add_argument('--dry', action='store_true', help='name what would be tuned, and the record that it would write')
+    args = p.parse_args(argv)
+    if wrong := [o for o in args.parts if o not in PARTS]: p.error(f"there is no part {', '.join(wrong)}; use some of {', '.join(PARTS)}")
+    for name in args.parts or PARTS:
+        if args.dry: print(f'{name}: tuning_{name}.json. {PARTS[name].__doc__}')
+        else: PARTS[name]()
+
+
+if __name__=='__main__': main()

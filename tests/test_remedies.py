@@ -1,0 +1,114 @@
+"""Remedies: however a stream is cut, saved and resumed, the same bits; and what each of them does, against a slow version."""
+import itertools
+import numpy as np, pytest
+from sklearn.base import clone
+from contract import REMEDIED
+from helpers import state
+from recinc_nb import IncrementalMF, L2SP, Learner, Remedy, Reservoir, drift_stream
+from recinc_nb.learner import hash_unit
+
+
+class Harmless(Remedy):
+    "A-GEM in short: a step against the direction that old steps took is projected onto what does them no harm."
+    def __init__(self, decay=.9): self.decay = decay
+    def begin(self, learner): self.mean_ = {}
+    def project(self, grads):
+        flat = {o: (rows, g) for o,(rows,g) in grads.items()}
+        old = {o: self.mean_.get(o, np.zeros((0, g.shape[1]))) for o,(_,g) in flat.items()}
+        dot = sum(float((g[:len(old[o])]*old[o]).sum()) for o,(_,g) in flat.items())
+        size = sum(float((x**2).sum()) for x in old.values())
+        out = {o: (rows, g.copy()) for o,(rows,g) in flat.items()}
+        if dot<0:
+            for o,(_,g) in out.items(): g[:len(old[o])] -= (dot/size*old[o]).astype(g.dtype)
+        for o,(_,g) in flat.items():
+            new = np.zeros((len(g), g.shape[1]))
+            new[:len(old[o])] = old[o]
+            self.mean_[o] = self.decay*new + g
+        return out
+    def arrays(self): return dict(self.mean_)
+    def set(self, arrays): self.mean_ = {o: x.copy() for o,x in arrays.items()}
+
+KINDS = {'none': (), 'replay': (Reservoir(size=20, k=2),), 'pull': (L2SP(.3, after=30),), 'renewed pull': (L2SP(.3, after=10, every=37),),
+         'both': (Reservoir(size=15, k=1, seed=3), L2SP(.2, after=50)), 'projection': (Harmless(),),
+         'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless())}
+world = drift_stream(240, n_users=15, n_items=12, seed=4, drift='sudden')
+
+@pytest.mark.parametrize('name,kind', itertools.product(REMEDIED, KINDS))
+def test_however_it_is_cut_saved_and_resumed(name, kind, tmp_path):
+    make = lambda: clone(REMEDIED[name]).set_params(remedies=KINDS[kind])
+    whole,pieces,single = make(),make(),make()
+    pred = whole.predict_learn(world)
+    cut = [pieces.predict_learn(world[a:b]) for a,b in ((0, 1), (1, 31), (31, 100), (100, 100), (100, 201), (201, 240))]
+    np.testing.assert_array_equal(np.concatenate(cut), pred, strict=True)
+    column = world.events[single.target].tolist()
+    loop = []
+    for n,(u,i,y) in enumerate(zip(world.events['user'].tolist(), world.events['item'].tolist(), column)):
+        if n in (30, 77, 120):
+            single.save_pretrained(tmp_path/str(n))
+            single = Learner.from_pretrained(tmp_path/str(n))
+        loop.append(single.predict_one(u, i))
+        single.learn_one(u, i, y)
+    np.testing.assert_array_equal(loop, pred, strict=True)
+    assert state(whole)==state(pieces)==state(single)
+    if kind!='none': assert np.abs(clone(REMEDIED[name]).predict_learn(world) - pred).max() > 1e-6, 'no effect'
+
+
+def test_replay_is_a_loop_over_a_list():
+    m = IncrementalMF(n_factors=3, init_std=.2, remedies=(Reservoir(size=10, k=2, seed=5),)).partial_fit(world)
+    slow,places = IncrementalMF(n_factors=3, init_std=.2),[]
+    for n,(u,i,y) in enumerate(zip(*(world.events[o].tolist() for o in ('user', 'item', 'rating')))):
+        old = [places[int(hash_unit(10, 2*n+d)*min(n, 10))] for d in range(2)] if n else []
+        for o in old: slow.learn_one(*o)
+        slow.learn_one(u, i, y)
+        if n<10: places.append((u, i, y))
+        elif (place := int(hash_unit(11, n)*(n+1)))<10: places[place] = (u, i, y)
+    # a new user's row is given before old events are learned, so starts agree; the log holds new events alone
+    np.testing.assert_array_equal(m.user_factors_, slow.user_factors_)
+    assert len(m.seen_)==len(world) and m.n_==len(world)
+
+
+@pytest.mark.parametrize('loss', ['squared', 'logistic'])
+def test_a_pull_is_a_slide_and_then_a_step(loss):
+    kw = dict(n_factors=3, init_std=.3, loss=loss, lr=.1, l2=.01)
+    m = IncrementalMF(**kw, remedies=(L2SP(.5, after=100),)).partial_fit(world.take(101))
+    slow = IncrementalMF(**kw).partial_fit(world.take(100))
+    u,i = (int(world.events[o].iloc[100]) for o in ('user', 'item'))
+    y = float(world.events[slow.target].iloc[100])
+    row,col = slow.users_.row(u),slow.items_.row(i)
+    p,q = slow.user_factors_[row].astype(float).copy(),slow.item_factors_[col].astype(float).copy()
+    link,h = (lambda s: 1/(1+np.exp(-s)),.25) if loss=='logistic' else (lambda s: s,1.)
+    total,count = slow.mean_
+    mean = np.log((total+1)/(count-total+1)) if loss=='logistic' else total/count
+    base = mean + slow.user_bias_[row] + slow.item_bias_[col]
+    rate = .1/(1+.05)                                        # the anchor is where the rows stand: the slide does nothing at first
+    e = y - link(base + p@q)
+    step = rate*e/(1 + rate*h*(p@p+q@q))
+    np.testing.assert_allclose(m.user_factors_[row], (1-rate*.01)*p + step*q, rtol=1e-5)
+    np.testing.assert_allclose(m.item_factors_[col], (1-rate*.01)*q + step*p, rtol=1e-5)
+    m.partial_fit(dict(user=[u], item=[i]), [y])             # now it has somewhere to slide to
+    p2,q2 = ((1-rate*.01)*a + step*b for a,b in ((p, q), (q, p)))
+    sp,sq = (p2 + .05*p)/1.05,(q2 + .05*q)/1.05
+    fresh = IncrementalMF(**kw, remedies=(L2SP(.5, after=100),)).partial_fit(world.take(101))
+    base = (lambda t,c: np.log((t+1)/(c-t+1)) if loss=='logistic' else t/c)(*fresh.mean_) + fresh.user_bias_[row] + fresh.item_bias_[col]
+    e = y - link(base + sp@sq)
+    step = rate*e/(1 + rate*h*(sp@sp+sq@sq))
+    np.testing.assert_allclose(m.user_factors_[row], (1-rate*.01)*sp + step*sq, rtol=2e-5)
+
+
+def test_a_strong_pull_holds_and_a_forgotten_user_is_not_replayed():
+    held = IncrementalMF(n_factors=3, init_std=.2, remedies=(L2SP(1e6, after=100),)).partial_fit(world.take(100))
+    before = held.user_factors_.copy()
+    held.partial_fit(world[100:])
+    np.testing.assert_allclose(held.user_factors_[:len(before)], before, atol=1e-4)
+    m = IncrementalMF(n_factors=3, remedies=(Reservoir(size=500, k=3),)).partial_fit(world)
+    gone = int(world.events['user'].iloc[0])
+    row = m.users_.row(gone)
+    m.forget_user(gone)
+    m.partial_fit(world.events[world.events['user']!=gone])
+    assert not m.rows_['user'].used('weight')[row] and not (m.remedies_[0].kept_['user']==row).any()
+
+
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(ValueError, match='max_rows'): IncrementalMF(max_rows=5, remedies=(Reservoir(),)).learn_one(1, 1, 3.)
+    for bad in (Reservoir(size=0), Reservoir(k=0), L2SP(-1.), L2SP(after=-1)):
+        with pytest.raises(ValueError, match='is'): IncrementalMF(remedies=(bad,)).learn_one(1, 1, 3.)
