@@ -450,7 +450,9 @@ def _mean_loss(z, labels, weight):
     w = torch.as_tensor(weight, dtype=z.dtype, device=z.device)
     return (w*F.cross_entropy(z, labels, reduction='none')).sum()/w.sum()
 
-def _chance(z): return torch.sigmoid((z[:,1]-z[:,0]).detach().double()).cpu().numpy() # equation (4)
+def _chance(z): # equation (4)
+    z = z.detach().double()
+    return torch.sigmoid(z[:,1]-z[:,0]).cpu().numpy()
 
 # %% ../nbs/42_bert.ipynb #f4884fc7
 def pull_loss(
