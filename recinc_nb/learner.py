@@ -358,7 +358,7 @@ class Learner(_Configured): # lint: long
         """Load a learner; `Learner.from_pretrained` finds the class in the file. It goes on as if it had never stopped.
 
         Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this class, or a setting that contradicts it."""
-        if cls in (Learner, IdLearner): cls = find_class(cls, checkpoint_class(folder), f'{cls.__name__}.from_pretrained')
+        if cls in (Learner, IdLearner): return find_class(cls, checkpoint_class(folder), f'{cls.__name__}.from_pretrained').from_pretrained(folder, **params)
         config,arrays,files = load_state(folder, cls.__name__, **{o: _json(x) for o,x in params.items()})
         config,arrays = cls.upgrade(config, arrays)
         self = from_spec(Learner, {'class': cls.__name__, 'params': config['params']})
