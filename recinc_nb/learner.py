@@ -37,7 +37,7 @@ _KINDS = {int: 'an integer', str: 'a string', bool: 'a bool', tuple: 'a tuple'}
 
 def _kind(key): return key[0] if isinstance(key, tuple) else type(key)
 
-class _Index: # what only serves speed: how ids are added, and how a column of integers is found
+class _Index: # lint: long; what only serves speed: how ids are added, and how a column of integers is found
     def _tell(self, key, id):
         kind = _kind(key)
         if kind in self._kinds or kind in self._said or not self._kinds: return
@@ -180,11 +180,36 @@ class IdMap(_Index): # lint: long
 def _number(x): return isinstance(x, Real) and not isinstance(x, (bool, np.bool_)) and np.isfinite(x)
 def _whole(x): return isinstance(x, Integral) and not isinstance(x, (bool, np.bool_))
 
-def above(low): return (lambda x: _number(x) and x>low), f'a number above {low:g}'
-def at_least(low): return (lambda x: _number(x) and x>=low), f'a number of at least {low:g}'
-def count(low=0): return (lambda x: _whole(x) and x>=low), f'a whole number, at least {low}'
-def one_of(*names): return (lambda x: isinstance(x, str) and x in names), ' or '.join(map(repr, names))
-def optional(rule): return (lambda x: x is None or rule[0](x)), f'{rule[1]}, or None'
+def above(
+    low, # The bound; not allowed itself
+):       # A rule: a test, and words for the message
+    "A finite number above a bound."
+    return (lambda x: _number(x) and x>low), f'a number above {low:g}'
+
+def at_least(
+    low, # The bound; allowed
+):       # A rule
+    "A finite number of at least a bound."
+    return (lambda x: _number(x) and x>=low), f'a number of at least {low:g}'
+
+def count(
+    low=0, # The least
+):         # A rule
+    "A whole number."
+    return (lambda x: _whole(x) and x>=low), f'a whole number, at least {low}'
+
+def one_of(
+    *names, # Strings
+):          # A rule
+    "One of some names."
+    return (lambda x: isinstance(x, str) and x in names), ' or '.join(map(repr, names))
+
+def optional(
+    rule, # Another rule
+):        # A rule
+    "What another rule allows, or None."
+    return (lambda x: x is None or rule[0](x)), f'{rule[1]}, or None'
+
 share = (lambda x: _number(x) and 0<x<=1), 'a number in (0, 1]'
 finite = _number, 'a finite number'
 yes_no = (lambda x: isinstance(x, (bool, np.bool_))), 'True or False'
@@ -453,16 +478,26 @@ class SeenLog: # lint: long
     def __getitem__(self, side): return self.pairs[side][:len(self)]
     def __iter__(self): return iter((self[0], self[1]))
 
-    def room(self, n): # for n more
+    def room(self,
+        n:int, # How many more pairs
+    )->None:   # Nothing
+        "Make room."
         if len(self)+n>len(self.pairs[0]): self.pairs = [grow_rows(o, len(self)+n) for o in self.pairs]
 
-    def extend(self, users, items):
+    def extend(self,
+        users, # Rows; shape (m,)
+        items, # Rows; shape (m,)
+    )->None:   # Nothing
+        "Write pairs at the end."
         n = len(self)
         self.room(len(users))
         for o,rows in zip(self.pairs, (users, items)): o[n:n+len(rows)] = rows
         self.count[0] = n + len(users)
 
-    def keep(self, n): # positions that stay
+    def keep(self,
+        n:np.ndarray, # Positions that stay, in ascending order
+    )->None:          # Nothing
+        "Drop all other pairs."
         users,items = self[0][n],self[1][n]
         self.__init__()
         self.extend(users, items)
@@ -678,7 +713,8 @@ class _Remedied(Learner): # what a learner does when it has remedies
             stops = [o for r in self.remedies_ if (o := r.stops(n)) is not None]
             b = min([end] + [a+o-n for o in stops]) if self.cuts else end
             part = lambda x: x[a:b]
-            step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), np.ones(b-a, dtype=bool), None, None if weight is None else part(weight))
+            own = np.ones(b-a, dtype=bool)
+            step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), own, None, None if weight is None else part(weight))
             for r in self.remedies_: step = r.mix(step)
             if len(step.y): step.pred = self.apply(step, _pulls(self.remedies_))
             else: step.pred,step.new = self.score_rows({o: part(x) for o,x in rows.items()}),np.ones(b-a, dtype=bool)
@@ -699,7 +735,8 @@ def _pulls(remedies): # of several pulls on one parameter: strengths add up, anc
             if o not in out: out[o] = anchor,strength
             else:
                 (a,s),(b,t) = sorted((out[o], (anchor, strength)), key=lambda x: -len(x[0]))
-                if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} rows; use one")
+                if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(
+                    f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} rows; use one")
                 out[o] = (s*a + t*b)/(s+t),s+t
     return {o: x for o,x in out.items() if np.any(np.asarray(x[1])>0)}
 
