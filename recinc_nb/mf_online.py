@@ -397,8 +397,9 @@ def _learn_capped(self:IncrementalMF, cols, y, weight, method):
     pred,rows,start = np.empty(len(y)),np.empty((2, len(y)), dtype=np.int64),0
     for n in range(len(y)+1):
         full = self.remember_seen and len(self.seen_) + n - start >= 2*self._kept + self._slack
-        if n==len(y) or full or any(len(m)==self.max_rows and keys[n] not in m for m,_,keys in sides): # learn what waits
-            if n>start: pred[start:n] = self._learn_rows(*rows[:,start:n], y[start:n], tuple(len(m) for m,*_ in sides), method, None if weight is None else weight[start:n])
+        if n==len(y) or full or any(len(m)==self.max_rows and keys[n] not in m._rows for m,_,keys in sides): # learn what waits
+            known,w = tuple(len(m) for m,*_ in sides),None if weight is None else weight[start:n]
+            if n>start: pred[start:n] = self._learn_rows(*rows[:,start:n], y[start:n], known, method, w)
             start = n
             if full: self._forget_seen()
         if n<len(y):
@@ -407,7 +408,7 @@ def _learn_capped(self:IncrementalMF, cols, y, weight, method):
 
 @patch
 def _row(self:IncrementalMF, side, m, id, key): # the row for an id, found, added or taken; it was used last
-    row,order = m.row(key),self._order[side]
+    row,order = m._rows.get(key, -1),self._order[side]
     if row<0 and len(m)<self.max_rows: row = m.row(id, add=True)
     elif row<0:
         row,name = next(iter(order)),('user', 'item')[side]
