@@ -18,8 +18,9 @@ _where = dict(
     mf_als=['GaussianMF', 'IncrementalALS', 'OnlineStack'],
     mf_rank=['BPRMF', 'ISGD', 'ImplicitALS', 'RAISGD', 'RankStack', 'SoftmaxMF'],
     text=['item_vectors'],
-    bert_online=['BlockLoop', 'IncrementalBert', 'UpdatePolicy'],
+    bert_online=['IncrementalBert', 'UpdatePolicy'],
     lora=['LoRA', 'TwinLoRA'],
+    blocks=['BlockLoop'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     live=['live_page'],
 )
