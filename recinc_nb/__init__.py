@@ -19,8 +19,9 @@ _where = dict(
     mf_rank=['BPRMF', 'ISGD', 'RAISGD'],
     mf_next=['ImplicitALS', 'RankStack', 'SoftmaxMF'],
     text=['item_vectors'],
-    bert_online=['BlockLoop', 'IncrementalBert', 'UpdatePolicy'],
+    bert_online=['IncrementalBert', 'UpdatePolicy'],
     lora=['LoRA', 'TwinLoRA'],
+    blocks=['BlockLoop'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     live=['live_page'],
 )

@@ -104,7 +104,7 @@ class IdMap(_Index): # lint: long
     ):
         self.ids,self._rows,self.what,self._kinds,self._said = [],{},what,set(),set()
         self._small = np.zeros(0, dtype=np.int64) # row + 1 of the ids 0, 1, 2, …: columns of small ints are looked up at once
-        for o in ids: self.ids.append(None) if o is None else self.row(o, add=True)
+        for o in ids: self.ids.append(None) if o is None else None if o in self else self._add(_key(o), o) # without a word: they were met before
 
     def __len__(self): return len(self.ids)
     def __contains__(self, id): return _key(id) in self._rows
