@@ -6,7 +6,7 @@
 __all__ = ['share', 'finite', 'yes_no', 'two_numbers', 'grow_rows', 'IdMap', 'above', 'at_least', 'count', 'one_of', 'optional',
            'check_settings', 'find_class', 'learner_spec', 'from_spec', 'Learner', 'checkpoint_class', 'Rows',
            'SeenLog', 'keep_best', 'top_rows', 'Step', 'Remedy', 'hash_unit', 'reservoir_order', 'Reservoir', 'L2SP',
-           'SeenItems', 'slide_row', 'IdLearner', 'Members']
+           'SeenItems', 'RatingUnit', 'slide_row', 'IdLearner', 'Members']
 
 # %% ../nbs/12a_learner.ipynb #c2944287
 import json, threading, warnings
@@ -888,19 +888,8 @@ class _SavedIds: # what a learner of ids writes besides its own arrays, and read
         self.place()
 
 # %% ../nbs/12a_learner.ipynb #41c7576b
-class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
-    "The inner half of `IdLearner`: from columns to rows to sweeps, and back."
-    weighted = False       # Does its sweep take weights?
-    moves = ()             # Tables of `rows_` that a remedy may pull: 'factors', 'bias'
-    rating_range = None
-    tuples = ('rating_range',)
-
-    def start(self):
-        self.begin_seen()
-        self._told_range,self._met = False,[0, 0]
-        self._scale(self.rating_range)
-        self.begin()
-        for r in self.remedies_: r.begin(self)
+class RatingUnit: # a part of a learner: ratings become stars, and back
+    rating_range,positive_only = None,False
 
     def _scale(self, rating_range): # how ratings become stars: (lowest, unit); None where they are stars already
         self.rating_range_ = None if rating_range is None else tuple(map(float, rating_range))
@@ -910,6 +899,29 @@ class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
     def to_stars(self, y): return y if self._unit is None else (y - self._unit[0])/self._unit[1] + 1
     def from_stars(self, s): return s if self._unit is None else self._unit[0] + (s - 1)*self._unit[1]
 
+    def take_scale(self, X, who): # the scale of a stream, before the first event
+        given = tuple(map(float, X.rating_range)) if isinstance(X, Stream) else None
+        if not given or given==(self.rating_range_ or ((1., 5.) if self.n_ else None)): return
+        if self.n_ or self.rating_range is not None: raise ValueError(
+            f"{who}: ratings of {X.name} run from {given[0]:g} to {given[1]:g}, those of this learner from "
+            "{:g} to {:g}; bring them to one scale".format(*(self.rating_range_ or (1, 5))))
+        self._scale(given)
+        self.refresh()
+
+# %% ../nbs/12a_learner.ipynb #00c2becd
+class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
+    "The inner half of `IdLearner`: from columns to rows to sweeps, and back."
+    weighted = False       # Does its sweep take weights?
+    moves = ()             # Tables of `rows_` that a remedy may pull: 'factors', 'bias'
+    tuples = ('rating_range',)
+
+    def start(self):
+        self.begin_seen()
+        self._told_range,self._met = False,[0, 0]
+        self._scale(self.rating_range)
+        self.begin()
+        for r in self.remedies_: r.begin(self)
+
     def _observed(self, y, X, method): # targets in stars, or labels, checked
         if not len(y): return y
         low,high,who = y.min(),y.max(),self._who(method)
@@ -917,13 +929,7 @@ class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
             if not 0<=low<=high<=1: raise ValueError(
                 f"{who}: labels run from {low:g} to {high:g}; give numbers from 0 to 1, or choose a loss for ratings")
             return y
-        given = tuple(map(float, X.rating_range)) if isinstance(X, Stream) else None
-        if given and given!=self.rating_range_:
-            if self.n_ or self.rating_range is not None: raise ValueError(
-                f"{who}: ratings of {X.name} run from {given[0]:g} to {given[1]:g}, those of this learner from "
-                "{:g} to {:g}; bring them to one scale".format(*(self.rating_range_ or (1, 5))))
-            self._scale(given)
-            self.refresh()
+        self.take_scale(X, who)
         if self.rating_range_ is None: self._scale((1., 5.))
         if not self._told_range and not self.rating_range_[0]<=low<=high<=self.rating_range_[1]:
             self._told_range = True
