@@ -24,6 +24,7 @@ _where = dict(
     blocks=['BlockLoop'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     live=['live_page'],
+    race=['race_log'],
 )
 _module = {name: module for module, names in _where.items() for name in names}
 __all__ = list(_module)
