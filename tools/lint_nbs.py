@@ -486,6 +486,9 @@ def lazy_names():
     return import_module(cfg.lib_name)._module
 
 
+def book_place(nb): return re.match(r'(\d+)([a-zA-Z]?)', nb.name).groups()   # 46, then 46a, then 47
+
+
 @book_rule
 def import_order(nbs):
     home,names = {nb.module: nb for nb in nbs if nb.module}, lazy_names()
@@ -494,7 +497,7 @@ def import_order(nbs):
             for m in (m for n in c.nodes(ast.Import, ast.ImportFrom) for m in imported_modules(n, names)):
                 other = home.get(m)
                 if other is nb: yield nb, c, f'imports its own module {m}; use the names of the cells above'
-                elif other and other.number is not None and other.number>=nb.number:
+                elif other and other.number is not None and book_place(other)>=book_place(nb):
                     yield nb, c, f'imports {m} of {other.name}; a lower number never imports a higher one'
 
 
