@@ -7,7 +7,8 @@ from types import ModuleType
 
 _where = dict(
     core=['Device', 'pick_device', 'progress', 'results', 'scale', 'seed_everything', 'unattended'],
-    streams=['Stream', 'drift_stream', 'movielens_100k'],
+    streams=['Stream', 'movielens_100k'],
+    worlds=['drift_stream'],
     prequential=['Report', 'compare', 'from_river', 'from_sklearn', 'oracle_report', 'paired_bootstrap', 'prequential', 'prequential_topn'],
     learner=['Learner', 'L2SP', 'Remedy', 'Reservoir', 'Step'],
     baselines=['BiasBaseline', 'ItemItem', 'Popularity', 'RunningMean'],

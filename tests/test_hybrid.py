@@ -9,7 +9,7 @@ from recinc_nb.baselines import BiasBaseline, Popularity
 from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
-from recinc_nb.streams import drift_stream
+from recinc_nb.worlds import drift_stream
 
 rng = np.random.default_rng(0)
 pytestmark = pytest.mark.filterwarnings('ignore:.*12 and .12. are two ids')
