@@ -13,7 +13,7 @@ from sklearn.base import clone
 from .baselines import BiasBaseline, RunningMean
 from .core import machine, pick_device, results
 from .mf_online import IncrementalMF
-from .prequential import Report, compare, prequential
+from .protocol import Report, compare, prequential
 from .streams import Stream, item_text, movielens_100k
 from .worlds import drift_stream
 

@@ -8,7 +8,7 @@ from sklearn.linear_model import SGDClassifier, SGDRegressor
 from helpers import python, root
 from recinc_nb.learner import Learner
 from recinc_nb.linear import IncrementalLinear, IncrementalLogistic, hash_features
-from recinc_nb.prequential import prequential
+from recinc_nb.protocol import prequential
 from recinc_nb.streams import Stream
 from recinc_nb.worlds import drift_stream
 
