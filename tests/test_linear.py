@@ -8,8 +8,9 @@ from sklearn.linear_model import SGDClassifier, SGDRegressor
 from helpers import python, root
 from recinc_nb.learner import Learner
 from recinc_nb.linear import IncrementalLinear, IncrementalLogistic, hash_features
-from recinc_nb.prequential import prequential
-from recinc_nb.streams import Stream, drift_stream
+from recinc_nb.protocol import prequential
+from recinc_nb.streams import Stream
+from recinc_nb.worlds import drift_stream
 
 few = settings(max_examples=30, deadline=None)
 LEARNERS = {'linear': IncrementalLinear(lr=.1, intercept=3.), 'logistic': IncrementalLogistic(lr=.3), 'logistic, l2': IncrementalLogistic(lr=.2, l2=.1, n_features=64),
@@ -68,7 +69,7 @@ def test_resumed_in_a_new_process_with_another_hash_seed(tmp_path):
 import numpy as np
 from recinc_nb.learner import Learner
 from recinc_nb.linear import IncrementalLogistic
-from recinc_nb.streams import drift_stream
+from recinc_nb.worlds import drift_stream
 e = drift_stream(2_000, n_users=60, n_items=50, seed=1).events
 m = IncrementalLogistic.from_pretrained({str(tmp_path/'m')!r}, columns=('user', 'item', 'taste'))
 np.save({str(tmp_path/'p.npy')!r}, m.predict_learn(e.assign(taste=[(u, 'x') for u in e['user']]).iloc[1_000:]))
