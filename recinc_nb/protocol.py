@@ -19,7 +19,7 @@ from .core import progress
 from .metrics import auc, calibration_ratio, coverage, hit_rate, log_loss, mae, mrr, ndcg, normalized_entropy
 from .metrics import rank_counts, rank_gain, rmse, user_auc
 from .plots import COLORS
-from .streams import Stream, _key, event_columns
+from .streams import Stream, _key, read_table
 
 # %% ../nbs/12_protocol.ipynb #e6f5d4a2
 def _shown(events): return events[[o for o in ('user', 'item', 'rating', 'label') if o in events]] # what a report keeps of its events
@@ -301,17 +301,17 @@ class _OneByOne:
     def __init__(self, model, target, ask, tell): self.model,self.target,self.ask,self.tell = model,target,ask,tell
     def predict(self, X): return np.array([self.ask(u, i) for u,i in _pairs(X)], dtype=np.float64)
     def partial_fit(self, X, y=None):
-        for (u,i),t in zip(_pairs(X), event_columns(X, y, self.target, 'partial_fit')['y'].tolist()): self.tell(u, i, t)
+        for (u,i),t in zip(_pairs(X), read_table(X, y, self.target, 'partial_fit')['y'].tolist()): self.tell(u, i, t)
         return self
     def predict_learn(self, X, y=None):
         pred = []
-        for (u,i),t in zip(_pairs(X), event_columns(X, y, self.target, 'predict_learn')['y'].tolist()):
+        for (u,i),t in zip(_pairs(X), read_table(X, y, self.target, 'predict_learn')['y'].tolist()):
             pred.append(self.ask(u, i))
             self.tell(u, i, t)
         return np.array(pred, dtype=np.float64)
 
 def _pairs(X):
-    cols = event_columns(X, target=None, who='predict')
+    cols = read_table(X, target=None, who='predict')
     return list(zip(cols['user'].tolist(), cols['item'].tolist()))
 
 # %% ../nbs/12_protocol.ipynb #452b94e6
@@ -348,7 +348,7 @@ class _Sklearn:
         except NotFittedError: return np.full(len(_pairs(X)), .5 if self.target=='label' else 3.)
 
     def partial_fit(self, X, y=None):
-        y = event_columns(X, y, self.target, 'from_sklearn')['y']
+        y = read_table(X, y, self.target, 'from_sklearn')['y']
         self.model.partial_fit(self._features(X), y, **(dict(classes=[0, 1]) if self.target=='label' else {}))
         return self
 
