@@ -15,7 +15,7 @@ from .bert_online import IncrementalBert
 from .core import load_state, progress, save_state
 from .learner import check_settings, checkpoint_class, count, find_class
 from .metrics import log_loss
-from .prequential import Report
+from .protocol import Report
 from .streams import Stream, TextHistory
 
 # %% ../nbs/48_blocks.ipynb #e23a6723

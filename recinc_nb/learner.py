@@ -6,7 +6,7 @@
 __all__ = ['share', 'finite', 'yes_no', 'two_numbers', 'grow_rows', 'IdMap', 'above', 'at_least', 'count', 'one_of', 'optional',
            'check_settings', 'find_class', 'learner_spec', 'from_spec', 'Learner', 'checkpoint_class', 'Rows',
            'SeenLog', 'keep_best', 'top_rows', 'Step', 'Remedy', 'hash_unit', 'reservoir_order', 'Reservoir', 'L2SP',
-           'SeenItems', 'slide_row', 'IdLearner', 'Members']
+           'SeenItems', 'RatingUnit', 'slide_row', 'IdLearner', 'Members']
 
 # %% ../nbs/12a_learner.ipynb #c2944287
 import json, threading, warnings
@@ -18,7 +18,7 @@ from numba import njit
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metaestimators import available_if
 from .core import _read_config, load_state, save_state
-from .streams import Stream, _key, read_table
+from .streams import Stream, _key, _plain_id as _plain, read_table
 from .vectors import aligned_zeros
 
 # %% ../nbs/12a_learner.ipynb #badbf70a
@@ -35,14 +35,9 @@ def grow_rows(
 # %% ../nbs/12a_learner.ipynb #d175331f
 _KINDS = {int: 'an integer', str: 'a string', bool: 'a bool', tuple: 'a tuple'}
 
-def _plain(id): # ids as Python objects
-    if type(id) is int or type(id) is str: return id
-    if isinstance(id, tuple): return tuple(map(_plain, id))
-    return id.item() if hasattr(id, 'item') else id
-
 def _kind(key): return key[0] if isinstance(key, tuple) else type(key)
 
-class _Index: # what only serves speed: how ids are added, and how a column of integers is found
+class _Index: # lint: long; what only serves speed: how ids are added, and how a column of integers is found
     def _tell(self, key, id):
         kind = _kind(key)
         if kind in self._kinds or kind in self._said or not self._kinds: return
@@ -159,7 +154,7 @@ class IdMap(_Index): # lint: long
         id,      # The id that it is for from now on
     ):
         "Give the row of one id to another that has none."
-        self.remove(row)
+        if self.ids[row] is not None: self.remove(row)
         key = _key(id)
         self._rows[key],self.ids[row] = row,_plain(id)
         if type(key) is int and 0<=key<len(self._small): self._small[key] = row+1
@@ -185,11 +180,36 @@ class IdMap(_Index): # lint: long
 def _number(x): return isinstance(x, Real) and not isinstance(x, (bool, np.bool_)) and np.isfinite(x)
 def _whole(x): return isinstance(x, Integral) and not isinstance(x, (bool, np.bool_))
 
-def above(low): return (lambda x: _number(x) and x>low), f'a number above {low:g}'
-def at_least(low): return (lambda x: _number(x) and x>=low), f'a number of at least {low:g}'
-def count(low=0): return (lambda x: _whole(x) and x>=low), f'a whole number, at least {low}'
-def one_of(*names): return (lambda x: isinstance(x, str) and x in names), ' or '.join(map(repr, names))
-def optional(rule): return (lambda x: x is None or rule[0](x)), f'{rule[1]}, or None'
+def above(
+    low, # The bound; not allowed itself
+):       # A rule: a test, and words for the message
+    "A finite number above a bound."
+    return (lambda x: _number(x) and x>low), f'a number above {low:g}'
+
+def at_least(
+    low, # The bound; allowed
+):       # A rule
+    "A finite number of at least a bound."
+    return (lambda x: _number(x) and x>=low), f'a number of at least {low:g}'
+
+def count(
+    low=0, # The least
+):         # A rule
+    "A whole number."
+    return (lambda x: _whole(x) and x>=low), f'a whole number, at least {low}'
+
+def one_of(
+    *names, # Strings
+):          # A rule
+    "One of some names."
+    return (lambda x: isinstance(x, str) and x in names), ' or '.join(map(repr, names))
+
+def optional(
+    rule, # Another rule
+):        # A rule
+    "What another rule allows, or None."
+    return (lambda x: x is None or rule[0](x)), f'{rule[1]}, or None'
+
 share = (lambda x: _number(x) and 0<x<=1), 'a number in (0, 1]'
 finite = _number, 'a finite number'
 yes_no = (lambda x: isinstance(x, (bool, np.bool_))), 'True or False'
@@ -458,16 +478,26 @@ class SeenLog: # lint: long
     def __getitem__(self, side): return self.pairs[side][:len(self)]
     def __iter__(self): return iter((self[0], self[1]))
 
-    def room(self, n): # for n more
+    def room(self,
+        n:int, # How many more pairs
+    )->None:   # Nothing
+        "Make room."
         if len(self)+n>len(self.pairs[0]): self.pairs = [grow_rows(o, len(self)+n) for o in self.pairs]
 
-    def extend(self, users, items):
+    def extend(self,
+        users, # Rows; shape (m,)
+        items, # Rows; shape (m,)
+    )->None:   # Nothing
+        "Write pairs at the end."
         n = len(self)
         self.room(len(users))
         for o,rows in zip(self.pairs, (users, items)): o[n:n+len(rows)] = rows
         self.count[0] = n + len(users)
 
-    def keep(self, n): # positions that stay
+    def keep(self,
+        n:np.ndarray, # Positions that stay, in ascending order
+    )->None:          # Nothing
+        "Drop all other pairs."
         users,items = self[0][n],self[1][n]
         self.__init__()
         self.extend(users, items)
@@ -561,24 +591,24 @@ def reservoir_order(
     k,    # Old events per new one
     seed, # Of the draws
 ):        # From 0 on a new event, below a place, -1-place; which are the events of now; and who is written where (-1: nobody), shape (size,)
-    "Which old events are learned before which new one, and where the new ones are kept: algorithm R."
+    "Which old events are learned after which new one, and where the new ones are kept: algorithm R."
     writer,out,own = np.full(size, -1),np.empty(m*(k+1), dtype=np.int64),np.zeros(m*(k+1), dtype=np.bool_)
     at = 0
     for j in range(m):
         n = n0+j
+        out[at],own[at] = j,True                    # the new event first, so that its prediction is made before the update
+        at += 1
         for d in range(k if n>0 else 0):
             place = int(hash_unit(2*seed, n*k+d)*min(n, size))
             out[at] = writer[place] if writer[place]>=0 else -1-place
             at += 1
-        out[at],own[at] = j,True
-        at += 1
         place = n if n<size else int(hash_unit(2*seed+1, n)*(n+1))
         if place<size: writer[place] = j
     return out[:at],own[:at],writer
 
 # %% ../nbs/12a_learner.ipynb #715e3e0a
 class Reservoir(Remedy): # lint: long
-    """Replay: each new event is learned after some old ones, drawn evenly from an even sample of the past.
+    """Replay: after each new event some old ones are learned again, drawn evenly from an even sample of the past.
 
     Source: [Vitter 1985](https://doi.org/10.1145/3147.3165) for the sample."""
     def __init__(self,
@@ -613,7 +643,7 @@ class Reservoir(Remedy): # lint: long
         if not len(step.y): return
         places = np.flatnonzero(self._writer>=0)
         for name,x in {**step.rows, 'y': step.y, **({} if step.weight is None else {'weight': step.weight})}.items():
-            if isinstance(x, np.ndarray): self.kept_.setdefault(name, np.zeros(self.size, dtype=x.dtype))[places] = x[self._writer[places]]
+            if isinstance(x, np.ndarray): self.kept_.setdefault(name, np.full(self.size, -1, dtype=x.dtype))[places] = x[self._writer[places]]
             else:
                 kept = self.kept_.setdefault(name, [None]*self.size)
                 for place in places.tolist(): kept[place] = x[self._writer[place]]
@@ -683,7 +713,8 @@ class _Remedied(Learner): # what a learner does when it has remedies
             stops = [o for r in self.remedies_ if (o := r.stops(n)) is not None]
             b = min([end] + [a+o-n for o in stops]) if self.cuts else end
             part = lambda x: x[a:b]
-            step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), np.ones(b-a, dtype=bool), None, None if weight is None else part(weight))
+            own = np.ones(b-a, dtype=bool)
+            step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), own, None, None if weight is None else part(weight))
             for r in self.remedies_: step = r.mix(step)
             if len(step.y): step.pred = self.apply(step, _pulls(self.remedies_))
             else: step.pred,step.new = self.score_rows({o: part(x) for o,x in rows.items()}),np.ones(b-a, dtype=bool)
@@ -704,7 +735,8 @@ def _pulls(remedies): # of several pulls on one parameter: strengths add up, anc
             if o not in out: out[o] = anchor,strength
             else:
                 (a,s),(b,t) = sorted((out[o], (anchor, strength)), key=lambda x: -len(x[0]))
-                if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} rows; use one")
+                if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(
+                    f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} rows; use one")
                 out[o] = (s*a + t*b)/(s+t),s+t
     return {o: x for o,x in out.items() if np.any(np.asarray(x[1])>0)}
 
@@ -722,7 +754,7 @@ class SeenItems: # lint: long
         with self._lock:
             self.ready()
             u = self.users_.row(user)
-            return self.seen_[1][self._log_of(u)] if u>=0 else np.zeros(0, dtype=np.int32)
+            return self.seen_.pairs[1][self._log_of(u)] if u>=0 else np.zeros(0, dtype=np.int32)
 
     def _log_of(self, u): return self.seen_.of(u, len(self.users_))
 
@@ -736,9 +768,7 @@ class SeenItems: # lint: long
         "Sort items by score for one user."
         with self._lock:
             self.ready()
-            items = list(items)
-            scores = self.score_ids(user, items)
-            return [items[n] for n in np.argsort(-scores, kind='stable')]
+            return [item for item,_ in self._best(user, list(items))]
 
     def recommend(self,
         user,      # An id, or a list or array of them; one never met gets what suits everybody
@@ -750,12 +780,12 @@ class SeenItems: # lint: long
     )->list:       # (item, score), the best first; for several users a list of such lists
         "The k items with the highest score."
         who = self._who('recommend')
-        if not _whole(k) or k<1: raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
+        if type(k) is not int and not _whole(k) or k<1: raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
         if exclude_seen and not self.remember_seen: raise ValueError(
             f"{who}: this learner does not remember what was seen; pass exclude_seen=False, or build it with remember_seen=True")
-        for name,x in dict(exclude=exclude, candidates=candidates).items():
-            if isinstance(x, (str, bytes)): raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
-        if isinstance(user, (list, np.ndarray, pd.Series, pd.Index)) and np.ndim(user): return [
+        for name,x in (('exclude', exclude), ('candidates', candidates)):
+            if x is not None and isinstance(x, (str, bytes)): raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
+        if type(user) is not int and isinstance(user, (list, np.ndarray, pd.Series, pd.Index)) and np.ndim(user): return [
             self.recommend(o, k, exclude_seen, exclude, candidates, filter) for o in getattr(user, 'tolist', lambda: user)()]
         with self._lock:
             self.ready()
@@ -770,18 +800,20 @@ class SeenItems: # lint: long
 
     def _left_out(self, user, exclude_seen, exclude): # rows, in ascending order
         had = self.seen(user) if exclude_seen else np.zeros(0, dtype=np.int64)
-        more = [self.items_.row(o) for o in exclude] if exclude is not None else []
-        return np.unique(np.r_[had, np.array(more, dtype=np.int64)]).astype(np.int64)
+        if exclude is not None: had = np.append(had, [self.items_.row(o) for o in exclude])
+        return np.unique(had).astype(np.int64)
 
     def _best(self, user, ids): # (id, score) of some items; where scores do not tell, what was met most often comes first
         scores = self.score_ids(user, ids)
         key = self._untied(scores, np.array([self.items_.row(o) for o in ids], dtype=np.int64))
         return [(ids[n], float(scores[n])) for n in np.argsort(-key, kind='stable')]
 
+    def sort_key(self, scores, rows): return scores # what lists are sorted by; `rows` of items, None for all
+
     def _untied(self, scores, rows=None):
-        if not len(scores) or scores.min()<scores.max(): return scores
-        often = self.popular()
-        if often is None: return scores
+        if not len(scores): return scores
+        often = self.popular() if scores.min()==scores.max() else None
+        if often is None: return self.sort_key(scores, rows)
         return often if rows is None else np.append(often, 0.)[rows]
 
     def _top(self, user, k, had): # rows and scores of the k best; `had` is left out
@@ -850,24 +882,14 @@ class _SavedIds: # what a learner of ids writes besides its own arrays, and read
         self.seen_ = SeenLog()
         self.seen_.extend(arrays.pop('seen_users'), arrays.pop('seen_items'))
         self._met,self._count[0] = [len(self.users_), len(self.items_)],config.get('n_events', len(self.seen_[0]))
-        if config.get('rating_range') or self._count[0]: self._scale(config.get('rating_range') or (1., 5.)) # an older version knew stars alone
+        stars = (1., 5.) if self._count[0] and self.target=='rating' else self.rating_range_ # an older version knew stars alone
+        self._scale(config.get('rating_range') or stars)
         self.restore(arrays, config)
         self.place()
 
 # %% ../nbs/12a_learner.ipynb #41c7576b
-class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
-    "The inner half of `IdLearner`: from columns to rows to sweeps, and back."
-    weighted = False       # Does its sweep take weights?
-    moves = ()             # Tables of `rows_` that a remedy may pull: 'factors', 'bias'
-    rating_range = None
-    tuples = ('rating_range',)
-
-    def start(self):
-        self.begin_seen()
-        self._told_range,self._met = False,[0, 0]
-        self._scale(self.rating_range)
-        self.begin()
-        for r in self.remedies_: r.begin(self)
+class RatingUnit: # a part of a learner: ratings become stars, and back
+    rating_range,positive_only = None,False
 
     def _scale(self, rating_range): # how ratings become stars: (lowest, unit); None where they are stars already
         self.rating_range_ = None if rating_range is None else tuple(map(float, rating_range))
@@ -877,6 +899,29 @@ class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
     def to_stars(self, y): return y if self._unit is None else (y - self._unit[0])/self._unit[1] + 1
     def from_stars(self, s): return s if self._unit is None else self._unit[0] + (s - 1)*self._unit[1]
 
+    def take_scale(self, X, who): # the scale of a stream, before the first event
+        given = tuple(map(float, X.rating_range)) if isinstance(X, Stream) else None
+        if not given or given==(self.rating_range_ or ((1., 5.) if self.n_ else None)): return
+        if self.n_ or self.rating_range is not None: raise ValueError(
+            f"{who}: ratings of {X.name} run from {given[0]:g} to {given[1]:g}, those of this learner from "
+            "{:g} to {:g}; bring them to one scale".format(*(self.rating_range_ or (1, 5))))
+        self._scale(given)
+        self.refresh()
+
+# %% ../nbs/12a_learner.ipynb #00c2becd
+class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
+    "The inner half of `IdLearner`: from columns to rows to sweeps, and back."
+    weighted = False       # Does its sweep take weights?
+    moves = ()             # Tables of `rows_` that a remedy may pull: 'factors', 'bias'
+    tuples = ('rating_range',)
+
+    def start(self):
+        self.begin_seen()
+        self._told_range,self._met = False,[0, 0]
+        self._scale(self.rating_range)
+        self.begin()
+        for r in self.remedies_: r.begin(self)
+
     def _observed(self, y, X, method): # targets in stars, or labels, checked
         if not len(y): return y
         low,high,who = y.min(),y.max(),self._who(method)
@@ -884,13 +929,7 @@ class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
             if not 0<=low<=high<=1: raise ValueError(
                 f"{who}: labels run from {low:g} to {high:g}; give numbers from 0 to 1, or choose a loss for ratings")
             return y
-        given = tuple(map(float, X.rating_range)) if isinstance(X, Stream) else None
-        if given and given!=self.rating_range_:
-            if self.n_ or self.rating_range is not None: raise ValueError(
-                f"{who}: ratings of {X.name} run from {given[0]:g} to {given[1]:g}, those of this learner from "
-                "{:g} to {:g}; bring them to one scale".format(*(self.rating_range_ or (1, 5))))
-            self._scale(given)
-            self.refresh()
+        self.take_scale(X, who)
         if self.rating_range_ is None: self._scale((1., 5.))
         if not self._told_range and not self.rating_range_[0]<=low<=high<=self.rating_range_[1]:
             self._told_range = True
@@ -933,7 +972,9 @@ class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
     def _learn_rows(self, users, items, y, known, method, weight=None):
         try: self.grow(len(self.users_), len(self.items_))
         except (MemoryError, ValueError):
-            for m,n in zip((self.users_, self.items_), known): m.cut(n) # no room: as if the events had never come
+            for side,m,n in zip(('user', 'item'), (self.users_, self.items_), known): # no room: as if the events had never come
+                m.cut(n)
+                if hasattr(self, 'rows_'): self.rows_[side].n = min(n, len(self.rows_[side]))
             raise
         if self.remedies_: pred = self._remedied(dict(user=users, item=items), y, weight)
         else:
@@ -993,8 +1034,12 @@ class _IdRemedies(_IdWork): # lint: long
             for n in range(len(pred)):
                 one = slice(n, n+1)
                 self._one(users[one], items[one], step.y[one], pred[one], pulls, projecting, None if weight is None else weight[one])
-        self._met = [max(m, int(rows.max(initial=-1))+1) for m,rows in zip(self._met, (users, items))]
+                self._meet_rows(users[one], items[one])
+        self._meet_rows(users, items)
         return pred
+
+    def _meet_rows(self, users, items):
+        self._met = [max(m, int(rows.max(initial=-1))+1) for m,rows in zip(self._met, (users, items))]
 
     def sweep_pulled(self, users, items, y, pred, pulls, weight): # a sweep that slides by itself; False where there is none
         if pulls: return False
@@ -1002,8 +1047,10 @@ class _IdRemedies(_IdWork): # lint: long
         return True
 
     def _one(self, user, item, y, pred, pulls, projecting, weight):
+        if self.positive_only and y[0]<.5: return self.sweep(user, item, y, pred, True) # it teaches nothing, so nothing is pulled
         self.sweep(user, item, np.empty(0), pred, False)   # before anything moves
-        whole = {f'{side}_{o}': self.rows_[side][o] for side in ('user', 'item') for o in self.moves}
+        last = [max(m, int(row[0])+1) for m,row in zip(self._met, (user, item))]
+        whole = {f'{side}_{o}': self.rows_[side][o][:n] for side,n in zip(('user', 'item'), last) for o in self.moves}
         for o,(anchor,strength) in pulls.items():
             row = int((user if o.startswith('user') else item)[0])
             table,rate = whole[o],self.pull_rate(o, row)

@@ -15,8 +15,9 @@ from .bert_online import IncrementalBert
 from .core import progress, unattended
 from .mf_online import IncrementalMF
 from .plots import COLORS
-from .streams import Stream, TextHistory, drift_stream, item_text, movielens_100k
+from .streams import Stream, TextHistory, item_text, movielens_100k
 from .text import find_checkpoint, item_vectors
+from .worlds import drift_stream
 
 # %% ../nbs/47_live.ipynb #d09b12d6
 def live_streams(

@@ -6,7 +6,8 @@ from recinc_nb.baselines import ItemItem, Popularity
 from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.live import LivePage, LiveSession, list_changes, live_changes, live_figure, live_learners, live_page, live_streams
 from recinc_nb.mf_online import IncrementalMF
-from recinc_nb.streams import Stream, drift_stream
+from recinc_nb.streams import Stream
+from recinc_nb.worlds import drift_stream
 
 few = settings(max_examples=15, deadline=None)
 world = drift_stream(400, n_users=20, n_items=12, seed=1)

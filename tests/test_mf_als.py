@@ -1,82 +1,17 @@
-"""IncrementalALS, GaussianMF and OnlineStack: what every learner of ids promises, and what is their own."""
+"""IncrementalALS, GaussianMF and OnlineStack: what is their own."""
 import math
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
-from helpers import check_cutting, check_resuming, state
+from helpers import state
+from old import check_old
 from recinc_nb.baselines import BiasBaseline, Popularity, RunningMean
+from recinc_nb.learner import L2SP
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack, fold_in, rls_update
 from recinc_nb.mf_online import IncrementalMF
-from recinc_nb.streams import drift_stream
+from recinc_nb.worlds import drift_stream
 
-LEARNERS = {'als': IncrementalALS(n_factors=3), 'als, no factors': IncrementalALS(n_factors=0), 'als that forgets': IncrementalALS(n_factors=4, forget=.9, seed=3),
-            'gaussian': GaussianMF(n_factors=3), 'gaussian, no factors': GaussianMF(n_factors=0), 'gaussian that drifts': GaussianMF(n_factors=5, drift=.01, init_std=.3),
-            'stack': OnlineStack(), 'stack that forgets': OnlineStack(forget=.95, l2=3.),
-            'stack of a list': OnlineStack([RunningMean(), BiasBaseline(), GaussianMF(n_factors=2, seed=4), IncrementalMF(n_factors=3, seed=5)])}
-every = pytest.mark.parametrize('name', LEARNERS)
 few = settings(max_examples=25, deadline=None)
-ids = st.one_of(st.integers(0, 6), st.sampled_from(['0', '1', True, False, (1, 'a'), (True, 'a')]))
-events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
-
-
-@every
-@few
-@given(rows=events, cuts=st.lists(st.integers(0, 40), max_size=4))
-def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cutting(LEARNERS[name], rows, cuts)
-
-
-@every
-@few
-@given(rows=events, at=st.integers(0, 40))
-def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_factory):
-    check_resuming(LEARNERS[name], rows, at, tmp_path_factory.mktemp('m'))
-
-
-@every
-def test_strangers_get_the_prior_and_change_nothing(name):
-    stream = drift_stream(500, n_users=20, n_items=15, seed=2)
-    m = clone(LEARNERS[name])
-    assert m.predict_one('who', 'what')==3.
-    m.partial_fit(stream)
-    before = state(m)
-    prior = m.predict_one('who', 'what')
-    assert prior==pytest.approx(stream.events['rating'].mean(), abs=1e-5)
-    assert set(m.predict(dict(user=['a', 'b'], item=['c', 'd'])))=={prior}
-    assert m.recommend('who', k=3, exclude_seen=False) and state(m)==before
-
-
-@every
-def test_growing_leaves_the_old_rows_alone(name):
-    m = clone(LEARNERS[name]).partial_fit(drift_stream(300, n_users=20, n_items=15, seed=3))
-    old = {k: v.copy() for k,v in m._arrays().items() if 'user' in k or 'item' in k}
-    for n in range(200): m.learn_one(('new', n), ('new', n), 1.)
-    for k,v in m._arrays().items():
-        if k in old: np.testing.assert_array_equal(v[:len(old[k])], old[k], strict=True)
-
-
-BAD = {'nan': (dict(user=[1, 2], item=[1, 2]), [1., math.nan], ValueError, 'nan in row 1'), 'text': (dict(user=[1], item=[2]), ['four'], ValueError, 'not a number'),
-       'missing user': (dict(user=[1, None], item=[1, 2]), [1., 1.], ValueError, 'user is missing in row 1'),
-       'no column': (dict(user=[1]), [1.], KeyError, 'no column item'), 'lengths': (dict(user=[1, 2], item=[1]), [1., 1.], ValueError, 'differ in length'),
-       'unhashable': (dict(user=[1, [2]], item=[1, 2]), [1., 1.], TypeError, 'unhashable'), 'number': (3, None, TypeError, 'got int')}
-
-@every
-@pytest.mark.parametrize('bad', BAD)
-def test_bad_input_is_met_at_the_door(name, bad):
-    m = clone(LEARNERS[name]).partial_fit(drift_stream(100, n_users=9, n_items=9, seed=5))
-    before,(X,y,error,words) = state(m),BAD[bad]
-    for method in (m.partial_fit, m.predict_learn):
-        with pytest.raises(error, match=words): method(X, y)
-    for user,item,y in ((1, 2, math.inf), (None, 2, 1.), ('new', math.nan, 1.)):
-        with pytest.raises(ValueError): m.learn_one(user, item, y)
-    assert state(m)==before
-
-
-@every
-def test_all_items_at_once_are_scored_as_one_by_one(name):
-    m = clone(LEARNERS[name])
-    assert m.score_items('who').shape==(0,) and len(m.predict_learn(dict(user=[], item=[]), []))==0
-    m.partial_fit(drift_stream(400, n_users=20, n_items=15, seed=7))
-    for user in (0, 1, 'who'): np.testing.assert_array_equal(m.score_items(user), [m.predict_one(user, i) for i in m.items_.ids], strict=True)
 
 
 @pytest.mark.parametrize('cls,params', [(IncrementalALS, dict(l2_user=0.)), (IncrementalALS, dict(l2_item=math.inf)), (IncrementalALS, dict(forget=1.1)),
@@ -97,7 +32,7 @@ def test_a_stack_leaves_the_learners_it_is_given_alone():
     stack = OnlineStack([one]).partial_fit(drift_stream(50, seed=1))
     assert not hasattr(one, 'users_') and stack.learners_[0] is not one and stack.learners_[0].users_ is stack.users_
     alone = GaussianMF(n_factors=2).partial_fit(drift_stream(50, seed=1))
-    for a,b in zip(alone._arrays().values(), stack.learners_[0]._arrays().values()): np.testing.assert_array_equal(a, b)
+    for a,b in zip(alone.arrays().values(), stack.learners_[0].arrays().values()): np.testing.assert_array_equal(a, b)
 
 
 @few
@@ -122,7 +57,101 @@ def test_forgetting_never_winds_up(forget, n, seed):
 
 def test_variances_stay_positive_and_below_their_start():
     m = GaussianMF(n_factors=4, noise=.01, drift=.05, init_std=1.).partial_fit(drift_stream(3_000, n_users=10, n_items=10, seed=3))
-    for side in ('user', 'item'):
-        v = m._part(side, 'var')
-        assert (v>0).all() and (v<=m._prior[side]).all()
-    assert m.predict_std(dict(user=['who'], item=['what']))[0] > m.predict_std(dict(user=[0], item=[0]))[0] > 0
+    for side,prior in zip(('user', 'item'), m._prior):
+        v = m.rows_[side].used('var')
+        assert (v>0).all() and (v<=prior).all()
+    assert m.predict_std(dict(user=[-1], item=[-1]))[0] > m.predict_std(dict(user=[0], item=[0]))[0] > 0
+
+
+@pytest.mark.parametrize('name', ['IncrementalALS', 'GaussianMF', 'OnlineStack'])
+def test_what_an_older_version_saved_goes_on_bit_for_bit(name): check_old(name)
+
+
+def test_weights_in_the_filter_divide_the_noise():
+    past,rows = drift_stream(200, n_users=9, n_items=9, seed=5),dict(user=[1, 2, -1], item=[3, 1, 4])
+    twice = GaussianMF(n_factors=3).partial_fit(past).partial_fit(rows, [5., 1., 4.], sample_weight=[2.]*3)
+    precise = GaussianMF(n_factors=3).partial_fit(past)
+    for u,i,y in zip(*rows.values(), (5., 1., 4.)):
+        mean = precise.mean_ + [2*y, 2]
+        precise.set_params(noise=.25).learn_one(u, i, y)
+        precise.mean_[:] = mean # the mean counts an event twice, too
+    for o in ('mean', 'var'): np.testing.assert_array_equal(twice.rows_['user'].used(o), precise.rows_['user'].used(o))
+    ones,none = (GaussianMF(n_factors=3).partial_fit(past, sample_weight=w) for w in (np.ones(200), None))
+    assert state(ones)==state(none)
+    zero = GaussianMF(n_factors=3, drift_user=0., drift_item=0.).partial_fit(rows, [5., 1., 4.], sample_weight=[0.]*3)
+    assert (zero.predict(rows)==3.).all() and zero.predict_std(rows)==pytest.approx(zero.predict_std(dict(user=[7]*3, item=[8]*3)))
+
+
+def test_weights_in_als_are_weighted_least_squares_and_weighted_biases():
+    past,w = drift_stream(300, n_users=9, n_items=9, seed=5),np.random.default_rng(0).uniform(0, 3, 300)
+    m,biases = IncrementalALS(n_factors=0).partial_fit(past, sample_weight=w),BiasBaseline().partial_fit(past, sample_weight=w)
+    np.testing.assert_allclose(m.predict(past), biases.predict(past), rtol=1e-12)
+    m = IncrementalALS(n_factors=3, init_std=.5) # one user; each item is new, so the inputs are their random starts
+    m.partial_fit(dict(user=['a']*40, item=range(40)), np.random.default_rng(1).integers(1, 6, 40), sample_weight=w[:40])
+    first = .5*np.random.default_rng(0).standard_normal((40, 3))
+    A = (first.T*w[:40])@first + 24*np.eye(3)
+    np.testing.assert_allclose(m.rows_['user'].used('inverse')[0], np.linalg.inv(A), rtol=1e-9)
+    ones,none = (IncrementalALS(n_factors=3).partial_fit(past, sample_weight=o) for o in (np.ones(300), None))
+    np.testing.assert_allclose(ones.predict(past), none.predict(past), rtol=1e-9)
+    with pytest.raises(ValueError, match='OnlineStack has no weights'): OnlineStack().partial_fit(past, sample_weight=w)
+
+
+def test_a_pull_slides_means_at_the_rate_of_their_variance():
+    m = GaussianMF(n_factors=2, remedies=(L2SP(3., after=50),)).partial_fit(drift_stream(80, n_users=5, n_items=5, seed=1))
+    tables = {o: m.rows_['user'].used(o)[1].copy() for o in ('mean', 'var')}
+    star,rho = m.remedies_[0].anchor_['user_mean'][1],3.
+    m.noise = 1e12 # an event that tells nothing: what is left is the slide
+    m.learn_one(m.users_.ids[1], m.items_.ids[0], 3.)
+    np.testing.assert_allclose(m.rows_['user'].used('mean')[1], (tables['mean']+tables['var']*rho*star)/(1+tables['var']*rho), rtol=1e-9)
+
+
+MEMBERS = {'rows that change hands': (IncrementalMF(max_rows=9), 'IncrementalMF has max_rows=9'), 'remedies': (GaussianMF(remedies=(L2SP(),)), 'GaussianMF has remedies'),
+           'another scale': (GaussianMF(rating_range=(0, 10)), r'rating_range=\(0, 10\); give it to OnlineStack')}
+
+@pytest.mark.parametrize('name', MEMBERS)
+def test_settings_that_a_stack_would_lose_are_refused(name):
+    m,words = MEMBERS[name]
+    with pytest.raises(ValueError, match=words): OnlineStack([BiasBaseline(), m]).partial_fit(drift_stream(20, seed=1))
+
+
+@pytest.mark.parametrize('model', [IncrementalALS(n_factors=2), GaussianMF(n_factors=2), OnlineStack()])
+def test_another_scale_is_the_same_in_another_unit(model):
+    stream = drift_stream(300, n_users=9, n_items=9, seed=5)
+    percent = clone(model).set_params(rating_range=(0, 100)).partial_fit(stream.events.assign(rating=(stream.events['rating']-1)*25))
+    model = clone(model).partial_fit(stream)
+    np.testing.assert_allclose(percent.predict(stream), (model.predict(stream)-1)*25, rtol=1e-9)
+    if hasattr(model, 'predict_std'): np.testing.assert_allclose(percent.predict_std(stream), model.predict_std(stream)*25, rtol=1e-9)
+
+
+def slow_stack(predictions, doubts, users, items, y, l2, forget, shrink=3., speeds=(.5, .8, .95)): # lists, and a solve for each event
+    seen,rows,out = [],[],[]
+    fading = lambda left, g: sum(g**n*x for n,x in enumerate(reversed(left)))/(sum(g**n for n in range(len(left))) + shrink)
+    for n in range(len(y)):
+        mu = np.mean(y[:n]) if n else 3.
+        mine,its = ([o for o in seen if o[k]==k_id] for k,k_id in ((0, users[n]), (1, items[n])))
+        z = [*(predictions[n]-mu), *doubts[n]]
+        for past in (mine, its):
+            z += [np.log1p(len(past)), float(len(past)>0), *(fading([o[2] for o in past], g) for g in speeds)]
+            z += [fading([o[3 if past is mine else 4] for o in past], g) for g in speeds]
+        w = np.r_[np.full(predictions.shape[1], 1/predictions.shape[1]), np.zeros(len(z)-predictions.shape[1])]
+        if rows:
+            Z,t,age = np.array([o[0] for o in rows]),np.array([o[1] for o in rows]),forget**np.arange(len(rows))[::-1]
+            w += np.linalg.solve((Z.T*age)@Z + l2*forget**len(rows)*np.eye(len(z)), (Z.T*age)@(t - Z@w))
+        out.append(mu + np.dot(z, w))
+        rows.append((z, y[n]-mu))
+        slow = lambda past: fading([o[2] for o in past], speeds[-1])
+        seen.append((users[n], items[n], y[n]-mu, y[n]-mu-slow(its), y[n]-mu-slow(mine)))
+    return np.array(out)
+
+def test_the_stack_against_a_slow_one_that_keeps_everything():
+    stream = drift_stream(250, n_users=9, n_items=7, seed=5)
+    y = stream.events['rating'].to_numpy(float)
+    members = [BiasBaseline(), GaussianMF(n_factors=2)]
+    given = np.column_stack([clone(o).predict_learn(stream) for o in members])
+    filter,doubts = clone(members[1]),[]
+    start = filter.predict_std(dict(user=[-1], item=[-1]))[0]
+    for u,i,r in zip(stream.events['user'], stream.events['item'], y):
+        doubts.append(filter.predict_std(dict(user=[u], item=[i])) - start)
+        filter.learn_one(u, i, r)
+    slow = slow_stack(given, doubts, stream.events['user'].tolist(), stream.events['item'].tolist(), y, 1., 1.)
+    np.testing.assert_allclose(OnlineStack(members, forget=1.).predict_learn(stream), slow, rtol=1e-6)

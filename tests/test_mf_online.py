@@ -4,8 +4,8 @@ import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import state, table
-from recinc_nb import IncrementalMF, drift_stream, mf_online
-from recinc_nb.baselines import IdLearner
+from recinc_nb import IncrementalMF, drift_stream, learner, mf_online
+from recinc_nb.learner import IdLearner
 from recinc_nb.streams import _key
 
 LEARNERS = {'squared': IncrementalMF(n_factors=5, init_std=.3), 'logistic': IncrementalMF(n_factors=3, loss='logistic', init_std=.3),
@@ -44,14 +44,15 @@ def test_one_event_by_address_is_one_event_of_a_table(name, rows, at, how, tmp_p
     for u in POOL: same_bits(short.predict_one(u, 1), IdLearner.predict_one(long, u, 1))
 
 def test_the_short_way_is_taken_and_no_other_code_runs(monkeypatch):
-    m = IncrementalMF(n_factors=4).partial_fit(drift_stream(200, n_users=9, n_items=9, seed=1))
+    m = IncrementalMF(n_factors=4).partial_fit(drift_stream(200, n_users=9, n_items=9, seed=1)).learn_one('one', 'two', 4.) # makes room
     other = copy.deepcopy(m)
     def refuse(*args): raise AssertionError('the long way')
     monkeypatch.setattr(IdLearner, 'learn_one', refuse)
     monkeypatch.setattr(IdLearner, 'predict_one', refuse)
     m.learn_one(0, 1, 4.)
     assert 1<m.predict_one(0, 1)<5 and 1<m.predict_one('who', 1)<5
-    for call in (lambda: m.learn_one('new', 1, 4.), lambda: m.learn_one(True, 1, 4.), lambda: m.predict_one(0, (1, 2)), lambda: m.learn_one(0, 1, math.nan)):
+    m.learn_one('new', 1, 4.)
+    for call in (lambda: m.learn_one(True, 1, 4.), lambda: m.predict_one(0, (1, 2)), lambda: m.learn_one(0, 1, math.nan)):
         with pytest.raises(AssertionError, match='the long way'): call()
     with pytest.raises(AssertionError, match='the long way'): other.learn_one(0, 1, 4.) # a copy has to find its own tables first
 
@@ -106,12 +107,12 @@ def test_a_short_call_says_an_overflow_aloud():
 @pytest.mark.parametrize('max_rows', [None, 50])
 def test_no_room_in_the_middle_leaves_nothing_behind(monkeypatch, fails_at, max_rows):
     m = IncrementalMF(n_factors=3, max_rows=max_rows).partial_fit(drift_stream(60, n_users=5, n_items=5, seed=2))
-    before,calls,grow = state(m),[],mf_online.grow_rows
+    before,calls,grow = state(m),[],learner.grow_rows
     def full(table, n):
         calls.append(n)
         if len(calls)==fails_at: raise MemoryError
         return grow(table, n)
-    monkeypatch.setattr(mf_online, 'grow_rows', full)
+    for module in (mf_online, learner): monkeypatch.setattr(module, 'grow_rows', full)
     with pytest.raises(MemoryError): m.partial_fit(dict(user=range(100, 140), item=range(200, 240)), np.ones(40))
     assert state(m)==before
     twin = copy.deepcopy(m)
@@ -184,7 +185,7 @@ def test_a_limited_memory_forgets_like_the_simple_model(slack, rows, n, cuts, at
             single.learn_one(user, item, float(y))
             ref.learn(_key(user), _key(item))
             check_memory(single, ref)
-            assert len(single.seen_[0]) < 2*n*n + slack
+            assert len(single.seen_) < 2*n*n + slack
         np.testing.assert_array_equal(loop, pred, strict=True)
         assert state(whole)==state(cut)==state(single)
         check_memory(whole, ref)
@@ -203,9 +204,9 @@ def test_the_log_is_cleared_with_the_real_slack():
     m.partial_fit(dict(user=users, item=items), rng.integers(1, 6, 25_000))
     for u,i in zip(users.tolist(), items.tolist()): ref.learn(u, i)
     check_memory(m, ref)
-    assert 0<m._kept<len(m.seen_[0])<2*900+10_000
+    assert 0<m._kept<len(m.seen_)<2*900+10_000
     few_pairs = IncrementalMF(n_factors=2, max_rows=5).partial_fit(dict(user=np.arange(25_000)%5, item=np.arange(25_000)%5), np.full(25_000, 3.))
-    assert few_pairs._kept==5 and len(few_pairs.seen_[0])<10_050 # nobody ever left, yet the log has an end
+    assert few_pairs._kept==5 and len(few_pairs.seen_)<10_050 # nobody ever left, yet the log has an end
 
 BAD = [(dict(user=['x', [1]], item=[1, 2]), [1., 1.], TypeError), (dict(user=['x', 'y'], item=[1, [2]]), [1., 1.], TypeError),
        (dict(user=['x', None], item=[1, 2]), [1., 1.], ValueError), (dict(user=['x', 'y'], item=[1, 2]), [1., math.nan], ValueError),

@@ -7,6 +7,7 @@ from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_speed import batch_sweep, conflict_free, speed_bars
 
 pairs = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7)), max_size=80)
+tables = lambda m: [o for side in ('user', 'item') for o in m.rows_[side].tables.values()]
 columns = lambda rows: np.array(rows, dtype=np.int64).reshape(-1, 2).T
 
 
@@ -33,15 +34,15 @@ def test_conflict_free_batches_learn_what_the_loop_learns(rows, cut, data):
     stars = np.array(data.draw(st.lists(st.integers(1, 5), min_size=len(rows), max_size=len(rows))), dtype=float)
     (users,items),loop,batches = columns(rows),IncrementalMF(n_factors=5, seed=1),IncrementalMF(n_factors=5, seed=1)
     for m in (loop, batches):
-        m._ready()
-        m._grow(10, 8)
+        m.ready()
+        m.grow(10, 8)
     pred = np.empty(len(rows))
-    loop._sweep(users, items, stars, pred, (10, 8), True)
-    found = [batch_sweep(users[o], items[o], stars[o], conflict_free(users[o], items[o]), *batches._tables.values(), batches.mean_, device='cpu')
+    loop.sweep(users, items, stars, pred, True)
+    found = [batch_sweep(users[o], items[o], stars[o], conflict_free(users[o], items[o]), *tables(batches), batches.mean_, device='cpu')
              for o in (slice(0, cut), slice(cut, None))]   # in two parts, the mean goes on
     np.testing.assert_allclose(np.concatenate(found), pred, rtol=0, atol=1e-5)
     np.testing.assert_allclose(batches.mean_, loop.mean_)
-    for o in loop._tables: np.testing.assert_allclose(batches._tables[o], loop._tables[o], rtol=0, atol=1e-5)
+    for a,b in zip(tables(batches), tables(loop)): np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize('users, items, why', [([0., 1.], [0, 1], 'users holds float64'), ([0, 1], [0, -2], 'items holds int64'),

@@ -570,6 +570,7 @@ def test_histories_can_be_pickled():
 
 
 def test_two_columns_of_one_name():
+    with pytest.raises(KeyError, match=r'no column user or item; got rating; use .reset_index\(\)'): Stream(pd.DataFrame(FOUR).set_index(['user', 'item'])[['rating']])
     with pytest.raises(ValueError, match='two columns are called item'): Stream(pd.DataFrame([[1, 2, 3, 4.]], columns=['user', 'item', 'item', 'rating']))
 
 
@@ -578,4 +579,4 @@ def test_a_million_rows_pass_the_door_quickly():
     for user in (np.arange(n), streams._objects([f'u{k}' for k in range(n)]), pd.array(np.arange(n), dtype='Int64')):
         start = time.perf_counter()
         read_table(dict(user=user, item=np.arange(n), rating=np.ones(n)))
-        assert time.perf_counter()-start < .6
+        assert time.perf_counter()-start < 3 # .1 s on a free core

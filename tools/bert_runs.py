@@ -17,7 +17,7 @@ from recinc_nb.blocks import BlockLoop
 from recinc_nb.core import machine, progress, write_atomic
 from recinc_nb.learner import Reservoir
 from recinc_nb.lora import LoRA
-from recinc_nb.prequential import prequential
+from recinc_nb.protocol import prequential
 from recinc_nb.streams import movielens_100k
 from recinc_nb.text import find_checkpoint
 

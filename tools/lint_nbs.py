@@ -371,11 +371,22 @@ def public_defs(cell):
                 if isinstance(m, ast.FunctionDef) and (m.name[0]!='_' or m.name=='__init__'): yield m, t
 
 
+# What a subclass brings, or what its base calls: told once, in the tables of 12a_learner, and not again in every learner
+HOOKS = set("""begin start check refresh ready grow sweep sweep_var sweep_pulled arrays state restore saved_params files own_state load upgrade
+    wipe_user item_vectors popular score_ids score_rows params like_param pull_rate apply close place begin_seen to_stars from_stars tables
+    stops mix pull project learned forget set tuned specs
+    sort_key team take columns starts common learn_likes table_names most run all_scores members opinions shares learn_like""".split())
+
+def is_hook(d, owner):
+    of = getattr(d.args.args[0].annotation, 'id', '') if not owner and isinstance(d, ast.FunctionDef) and patched(d) and d.args.args else ''
+    return bool(owner or of) and d.name in HOOKS
+
 @rule
 def documented(nb):
     for c in (c for c in nb.code if c.exported):
         comments = c.comments()
         for d,owner in public_defs(c):
+            if is_hook(d, owner): continue
             name = f'{owner.name}.{d.name}' if owner else d.name
             doc = ast.get_docstring(d) or ''
             if not doc and d.name!='__init__': yield c, f'{name} has no docstring; the site would show Python\'s own'
@@ -475,6 +486,9 @@ def lazy_names():
     return import_module(cfg.lib_name)._module
 
 
+def book_place(nb): return re.match(r'(\d+)([a-zA-Z]?)', nb.name).groups()   # 46, then 46a, then 47
+
+
 @book_rule
 def import_order(nbs):
     home,names = {nb.module: nb for nb in nbs if nb.module}, lazy_names()
@@ -483,7 +497,7 @@ def import_order(nbs):
             for m in (m for n in c.nodes(ast.Import, ast.ImportFrom) for m in imported_modules(n, names)):
                 other = home.get(m)
                 if other is nb: yield nb, c, f'imports its own module {m}; use the names of the cells above'
-                elif other and other.number is not None and other.number>=nb.number:
+                elif other and other.number is not None and book_place(other)>=book_place(nb):
                     yield nb, c, f'imports {m} of {other.name}; a lower number never imports a higher one'
 
 

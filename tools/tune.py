@@ -24,8 +24,9 @@ from recinc_nb.core import machine, progress
 from recinc_nb.linear import IncrementalLinear, IncrementalLogistic
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
-from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD, ImplicitALS, RankStack, SoftmaxMF
-from recinc_nb.prequential import prequential, prequential_topn
+from recinc_nb.mf_next import ImplicitALS, RankStack, SoftmaxMF
+from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD
+from recinc_nb.protocol import prequential, prequential_topn
 from recinc_nb.streams import movielens_100k
 
 SHARE = .3 # of the stream: what tuning may see

@@ -9,10 +9,10 @@ from recinc_nb import (BiasBaseline, HybridStack, IncrementalLinear, Incremental
                        drift_stream, prequential)
 from recinc_nb.baselines import Popularity
 from recinc_nb.metrics import log_loss, mae, normalized_entropy, rank_counts, rmse
-from recinc_nb.prequential import Report, TopReport, fading_mean, from_river, from_sklearn, oracle_report, paired_bootstrap, prequential_topn
+from recinc_nb.protocol import Report, TopReport, fading_mean, from_river, from_sklearn, oracle_report, paired_bootstrap, prequential_topn
 from test_learners import LEARNERS as id_learners
 
-module = sys.modules['recinc_nb.prequential']
+module = sys.modules['recinc_nb.protocol']
 few = settings(max_examples=30, deadline=None)
 ids = st.sampled_from([0, 1, 2, '0', '1', True, (1, 'a'), ('1', 'a'), 'x', 2**70])
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=50)
@@ -549,6 +549,21 @@ def test_a_list_of_two_kinds_is_refused_before_anything_is_learned():
         m = BiasBaseline()
         with pytest.raises(ValueError, match='rating_range'): f(m, [s, plain(s, rating_range=(0., 10.))])
         assert not hasattr(m, 'users_') or len(m.users_.ids)==0
+
+
+def test_the_stream_is_looked_at_before_the_learner():
+    for f in (prequential, prequential_topn):
+        with pytest.raises(ValueError, match='stream is empty'): f(object(), drift_stream(10).take(0))
+        with pytest.raises(TypeError, match='wrap your table'): f(object(), drift_stream(10).events)
+
+
+@pytest.mark.filterwarnings('ignore:.*give chunks in time order')
+@pytest.mark.parametrize('make', [BiasBaseline, lambda: Apart(BiasBaseline())])
+def test_one_stream_may_come_twice(make):
+    s,m = drift_stream(60),make()
+    twice = prequential(make(), [s, s]).frame
+    pd.testing.assert_frame_equal(twice, (prequential(m, s) + prequential(m, s)).frame)
+    assert len(prequential_topn(BiasBaseline(), [s, s]).frame)==len(prequential_topn(BiasBaseline(), s).frame) # the second time nobody lacks anything
 
 
 def test_empty_parts_are_left_out():
