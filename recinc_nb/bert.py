@@ -324,7 +324,7 @@ class ClickBert(Learner): # lint: long
 
 # %% ../nbs/42_bert.ipynb #d3f62b20
 def _past(o, own):
-    "A user's past, checked: what `with_text` wrote stays a string, an own text is one statement, two lists are likes and dislikes; None for all else."
+    "A user's past, checked: told texts stay strings, an own text is one statement, two lists are likes and dislikes; None for all else."
     if isinstance(o, str): return ((o,), ()) if own and o not in ('', 'New user.') else o
     lists = (tuple, list, np.ndarray)
     if not isinstance(o, lists) or len(o)!=2 or not all(isinstance(k, lists) for k in o): return None

@@ -161,7 +161,8 @@ def _catalog(items, who): # id -> text
         if odd is not None: raise TypeError(f"{who}: the text of item {odd!r} in items is {texts[odd]!r}; give strings")
     else:
         if not isinstance(items, pd.DataFrame): items = pd.DataFrame({o: _values(c) for o,c in table_columns(items, who).items()})
-        if 'title' not in items: raise KeyError(f"{who}: items has no column title; got {', '.join(map(str, items))}; give titles, or a mapping of ids to texts")
+        if 'title' not in items: raise KeyError(
+            f"{who}: items has no column title; got {', '.join(map(str, items))}; give titles, or a mapping of ids to texts")
         texts = TextHistory(items.set_index('item') if 'item' in items else items).texts
     for i in texts: _key(i) # what cannot be an id raises here
     return texts
@@ -210,7 +211,8 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         remedies:tuple=(),        # What mends its updates: `Remedy`
     ):
         super().__init__(checkpoint, lr, head_lr, weight_decay, similarity, batch_size, max_length, device, seed, offset, remedies)
-        self.update,self.history,self.cache_mb,self.items,self.text,self.text_pair = update,history,cache_mb,items,text,text_pair
+        self.update,self.history,self.cache_mb = update,history,cache_mb
+        self.items,self.text,self.text_pair = items,text,text_pair
 
     def policy_remedies(self): return tuple(self.update.remedies()) if isinstance(self.update, UpdatePolicy) else ()
 
@@ -233,6 +235,9 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
 
     def freeze(self):
         bert = self.model_.bert
+        if hasattr(self.update, 'penalty'): raise TypeError(
+            f"{type(self).__name__}: the policy {type(self.update).__name__} has a method penalty, which nobody calls "
+            "any more; let its method remedies return a Remedy")
         if isinstance(self.update, UpdatePolicy): self.update.prepare(bert)
         else: choose_moving(bert, self.update)
         self._depth = frozen_depth(bert)
@@ -310,7 +315,7 @@ def _tell(history, cols, told=False):
 # %% ../nbs/43_bert_online.ipynb #c6e00ae9
 @patch
 def _read_events(self:IncrementalBert, X, who): # lint: long
-    "Columns of ids (None for texts alone), texts (None where they are to be told), offsets, and what is known of items' texts with the table that is new."
+    "Columns of ids (None for texts alone), texts (None: to be told), offsets, and what is known of items with the table that is new."
     table = _table(X, who)
     if table is None: return None,(*self._read(X, who)[:2],),None,({}, None)
     told,ids = isinstance(X, Stream) and X.told,'user' in table and 'item' in table
@@ -325,8 +330,9 @@ def _read_events(self:IncrementalBert, X, who): # lint: long
     elif self.text is not None: texts = self._own_texts(said, who)
     else:
         texts = None
-        if 'text' in table and self.text_pair is None: self._warn_once('text', f"{who}: the table has users, items and a column text, which is not read: texts are "
-            f"made of earlier events; if it may be known before the event, say so: {type(self).__name__}(text='text')")
+        if 'text' in table and self.text_pair is None: self._warn_once('text', f"{who}: the table has users, items and a column text, "
+            "which is not read: texts are made of earlier events; if it may be known before the event, say so: "
+            f"{type(self).__name__}(text='text')")
         if said: known = {**known, **dict(zip(map(_plain, cols['item']), self._own_texts(said, who)[1]))}
         self._lacking(cols, known, who)
     return cols,texts,self._offset_column(table, len(cols['user']), who),(known, new)
@@ -344,8 +350,9 @@ def _lacking(self:IncrementalBert, cols, known, who): # an id says nothing to BE
     if not lacking: return
     do = "give items=, a mapping of ids to texts or a table with titles, or pass a Stream whose items have titles"
     if not any(known.values()): raise ValueError(f"{who}: no text of any item is known, and an id says nothing to BERT; {do}")
-    self._warn_once('lacking', f"{who}: item {lacking[0]!r} has no text ({len(lacking):,} of {len(set(cols['item'])):,} here); it is scored as an empty text and left "
-                    f"out of what users liked; {do} (12 and '12' are two ids)")
+    n = len(set(map(_plain, cols['item'])))
+    self._warn_once('lacking', f"{who}: item {lacking[0]!r} has no text ({len(lacking):,} of {n:,} here); it is scored as an empty text "
+                    f"and left out of what users liked; {do} (12 and '12' are two ids)")
 
 # %% ../nbs/43_bert_online.ipynb #d46141df
 @patch

@@ -136,7 +136,8 @@ class BlockLoop: # lint: long
         if replay: raise ValueError(f"{who}: {folder} was saved with replay={replay}, which is a remedy of the model now; follow the stream "
                                     f"anew with IncrementalBert(remedies=(Reservoir(k=1),))")
         kind = find_class(IncrementalBert, config['model_class'], who)
-        self = cls(kind.from_pretrained(Path(folder)/config['model'], device=device), **{o: config['params'][o] for o in ('block', 'batch_size', 'passes')})
+        params = {o: config['params'][o] for o in ('block', 'batch_size', 'passes')}
+        self = cls(kind.from_pretrained(Path(folder)/config['model'], device=device), **params)
         self.position_,self.passes_,self.n_passes_ = (config[o] for o in ('position', 'chosen', 'n_passes'))
         self.pred_,self.losses_ = arrays['pred'],arrays['losses']
         return self

@@ -41,7 +41,8 @@ class Checkpoint:
     def __str__(self): return self.name
 
 # %% ../nbs/40_text.ipynb #2d1389c9
-_WANTED = ['config.json', 'tokenizer*', 'vocab.txt', 'vocab.json', 'merges.txt', '*.model', 'special_tokens_map.json', 'model*.safetensors', 'model.safetensors.index.json']
+_WANTED = ['config.json', 'tokenizer*', 'vocab.txt', 'vocab.json', 'merges.txt', '*.model', 'special_tokens_map.json',
+           'model*.safetensors', 'model.safetensors.index.json']
 _WORDS = 'tokenizer.json','vocab.txt','vocab.json' # one of these holds the vocabulary
 
 def _missing(folder):
@@ -53,9 +54,11 @@ def _missing(folder):
         lost = sorted(o for o in set(json.loads(index.read_text())['weight_map'].values()) if not (folder/o).is_file())
         if lost: return f'has weights in several files, and {lost[0]} is not among them'
     elif not any(folder.glob('*.safetensors')):
-        if any(folder.glob('*.bin')): return 'has weights as .bin, a pickle, which may run code when it is opened; save them again with save_pretrained (safe_serialization=True)'
+        if any(folder.glob('*.bin')): return ('has weights as .bin, a pickle, which may run code when it is opened; save them '
+                                              'again with save_pretrained (safe_serialization=True)')
         return 'has no .safetensors file'
-    if not any((folder/o).is_file() for o in _WORDS): return 'has no vocabulary (tokenizer.json or vocab.txt), without which every word is unknown; save the tokenizer into it'
+    if not any((folder/o).is_file() for o in _WORDS): return ('has no vocabulary (tokenizer.json or vocab.txt), without which '
+                                                              'every word is unknown; save the tokenizer into it')
     return ''
 
 def _is_bert(folder): return not _missing(folder)
@@ -185,7 +188,8 @@ def _from_folder(path):
     kw = dict(add_pooling_layer=False) if config.model_type in ('bert', 'roberta', 'xlm-roberta') else {}
     model,tokenizer = AutoModel.from_pretrained(path, config=config, dtype=torch.float32, **kw),AutoTokenizer.from_pretrained(path)
     if not config.vocab_size/2<=len(tokenizer)<=config.vocab_size: raise ValueError(
-        f"load_bert: the tokenizer in {path} knows {len(tokenizer):,} words, the weights {config.vocab_size:,}; put the tokenizer there that belongs to them")
+        f"load_bert: the tokenizer in {path} knows {len(tokenizer):,} words, the weights {config.vocab_size:,}; "
+        "put the tokenizer there that belongs to them")
     head = next((o for o in config.architectures or () if o.endswith(('Classification', 'QuestionAnswering'))), None)
     if head: warnings.warn(f"load_bert: {path} holds a {head}; its encoder is used, and the head on top of it is not", stacklevel=3)
     return model,tokenizer

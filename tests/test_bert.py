@@ -1,8 +1,9 @@
 """IncrementalBert keeps the contract: real weights, exact resume, honest padding, and bad input met at the door."""
-import math
+import json, math, warnings
 import numpy as np, pandas as pd, pytest, torch
-from helpers import python
-from recinc_nb import IncrementalBert, IncrementalMF, Stream, drift_stream, prequential
+from sklearn.base import clone
+from helpers import python, root
+from recinc_nb import IncrementalBert, IncrementalMF, L2SP, Learner, Remedy, Reservoir, Stream, drift_stream, prequential
 from recinc_nb.bert_online import UpdatePolicy
 from recinc_nb.text import MINILM_SHA256, find_checkpoint
 
@@ -202,3 +203,227 @@ def test_bf16_autocast_runs_and_stays_close():
     p,q = a.predict(world._part(48, 96)),b.predict(world._part(48, 96))
     assert np.abs(p-q).max() < .05 and (p!=q).any()
     assert all(t.dtype==torch.float32 for t in b.model.parameters())
+
+
+class Harmless(Remedy):
+    "A-GEM in short: a step that would harm a handful of old events is projected onto what does them no harm."
+    def __init__(self, size=8): self.size = size
+    def begin(self, learner): self.learner_,self.kept_,self.turned_ = learner,[],0
+    def project(self, grads):
+        if not self.kept_: return grads
+        text,pair,y = zip(*self.kept_)
+        old = self.learner_.gradients(dict(text=list(text), text_pair=list(pair)), np.array(y))
+        dot,size = sum((g*old[o]).sum() for o,(_,g) in grads.items()),sum((g**2).sum() for g in old.values())
+        if dot>=0: return grads
+        self.turned_ += 1
+        return {o: (None, g - dot/size*old[o]) for o,(_,g) in grads.items()}
+    def learned(self, step): self.kept_ = (self.kept_ + [o for o,new in zip(zip(step.rows['text'], step.rows['text_pair'], step.y.tolist()), step.new) if new])[-self.size:]
+    def arrays(self): return dict(kept=np.frombuffer(json.dumps(self.kept_).encode(), dtype=np.uint8), turned=np.array([self.turned_]))
+    def set(self, arrays): self.kept_,self.turned_ = [tuple(o) for o in json.loads(arrays['kept'].tobytes())],int(arrays['turned'][0])
+
+
+KINDS = {'none': (), 'replay': (Reservoir(size=20, k=1),), 'pull': (L2SP(.1, after=20, every=30),), 'both': (Reservoir(size=15, k=2, seed=3), L2SP(.2, after=16)),
+         'projection': (Harmless(),), 'all': (Reservoir(size=15, k=1), L2SP(.1, after=16), Harmless())}
+
+def whole_state(m): return {**state(m), 'n': m.n_, 'remedies': [{k: v.tobytes() for k,v in r.arrays().items()} for r in m.remedies_]}
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('told', [False, True])
+def test_remedies_saved_and_resumed_as_if_never_stopped(kind, told, tmp_path):
+    stream = world.with_text() if told else world
+    m = IncrementalBert('tiny', update='top-1', lr=3e-3, head_lr=.1, remedies=KINDS[kind])
+    for b in stream[:64].batches(16): m.partial_fit(b)
+    assert (m.n_, m.n_steps_)==(64, 4) # a call is one step, whatever is mixed in
+    m.save_pretrained(tmp_path/'m')
+    back = Learner.from_pretrained(tmp_path/'m')
+    assert whole_state(back)==whole_state(m) and [type(o) for o in back.remedies]==[type(o) for o in KINDS[kind]]
+    for b in stream[64:112].batches(12):
+        np.testing.assert_array_equal(back.predict(b), m.predict(b), strict=True)
+        assert whole_state(back.partial_fit(b))==whole_state(m.partial_fit(b))
+    plain = learned(64, update='top-1', lr=3e-3, head_lr=.1)
+    if kind!='none': assert any((a!=b).any() for a,b in zip(IncrementalBert.from_pretrained(tmp_path/'m').model.parameters(), plain.model.parameters()))
+    if kind=='projection': assert m.remedies_[-1].turned_>0
+
+
+def test_a_refused_call_moves_nothing_not_even_a_remedy():
+    from recinc_nb import LoRA
+    for kw in (dict(update=LoRA(r=2, prox=.3, every=3)), dict(update='top-1', remedies=KINDS['both'])):
+        m = learned(48, **kw)
+        with torch.no_grad(): m.model.classifier.bias.fill_(math.nan)
+        before = whole_state(m)
+        with pytest.raises(FloatingPointError, match='the loss is nan after 3 steps'): m.partial_fit(world[48:64])
+        assert whole_state(m)==before
+
+
+def test_gradients_are_those_of_the_mean_loss_and_leave_no_trace():
+    m = learned(32, update='top-1')
+    before = whole_state(m)
+    rows,y = dict(text=[(('a',), ()), 'New user.'], text_pair=['b', 'c']), np.array([1., 0.])
+    both = m.gradients(rows, y)
+    each = [m.gradients({o: x[n:n+1] for o,x in rows.items()}, y[n:n+1]) for n in range(2)]
+    assert both.keys()==m.params().keys() and whole_state(m)['n']==before['n'] and state(m)['steps']==before['steps']
+    for o,g in both.items(): torch.testing.assert_close(g, (each[0][o]+each[1][o])/2, atol=1e-6, rtol=1e-4)
+
+
+events = world.events[['user', 'item', 'label']]
+titles = world.items['title']
+
+def test_a_table_without_texts_needs_items():
+    with pytest.raises(ValueError, match='no text of any item is known, and an id says nothing to BERT; give items='): IncrementalBert('tiny').partial_fit(events)
+    with pytest.raises(ValueError, match='no text of any item is known'): IncrementalBert('tiny').predict(events.head(3))
+    with pytest.raises(ValueError, match='no text of any item is known'): IncrementalBert('tiny').learn_one(1, 2, 1)
+    plain,stream = world.items[['title']],Stream(world.events[['user', 'item', 'rating', 'label', 'time']], world.items[['title']])
+    a = IncrementalBert('tiny', update='head').partial_fit(stream[:40])
+    for items in (titles.to_dict(), titles, plain, plain.rename_axis('item').reset_index(), stream, dict(item=plain.index.tolist(), title=titles.tolist())):
+        b = IncrementalBert('tiny', update='head', items=items).partial_fit(events[:40])
+        np.testing.assert_array_equal(b.predict(events[40:60]), a.predict(events[40:60]), strict=True)
+    for bad,error,words in ((dict(a=3), TypeError, "the text of item 'a' in items is 3"), (pd.DataFrame(dict(name=['x'])), KeyError, 'no column title'), (3, TypeError, 'got int'),
+                            ({1.5: 'x'}, TypeError, 'is a float')):
+        with pytest.raises(error, match=words): IncrementalBert('tiny', items=bad).predict(events[:2])
+
+
+def test_an_item_without_a_text_is_never_its_number():
+    some = {i: t for i,t in titles.items() if i%3}
+    m = IncrementalBert('tiny', update='head', items={**some, 3: None, 6: float('nan')})
+    with pytest.warns(UserWarning, match='item .* has no text') as said: m.partial_fit(events[:60])
+    m.partial_fit(events[60:90])
+    m.predict(events[:60])
+    assert len([o for o in said if 'has no text' in str(o.message)])==1
+    read = {o for group in m._vectors.groups for o in group[1]}
+    assert read <= {'', *some.values()} and 'nan' not in read
+    lacking = [i for i in events['item'].unique() if i%3==0]
+    p = m.predict(dict(user=[1]*len(lacking), item=lacking))
+    assert len(set(p))==1 # all of them read as an empty text
+
+
+def test_recommendations_from_the_whole_catalog_and_what_is_alike():
+    m = IncrementalBert('tiny', update='head', items={**titles.to_dict(), 1000: 'a film that nobody met', 1001: ''}).partial_fit(events[:40])
+    assert {i for i,_ in m.recommend(int(events['user'][0]), k=99)} == {*titles.index, 1000} - set(events['item'][:40][events['user'][:40]==events['user'][0]])
+    ranked = m.recommend(-1, k=99)
+    assert len(ranked)==len(titles)+1 and [i for i,_ in m.recommend(-1, k=5, exclude=[ranked[0][0]])]==[i for i,_ in ranked[1:6]]
+    alike = m.similar(3, k=4)
+    with torch.no_grad(): x = m._encode([titles[i] for i in (3, alike[0][0])]).double().numpy()
+    np.testing.assert_allclose(alike[0][1], x[0]@x[1], atol=1e-6)
+    with pytest.raises(KeyError, match='never met'): m.similar(-5)
+
+
+def test_a_user_who_is_forgotten_is_a_stranger(tmp_path):
+    m = learned(64, update='head')
+    assert m.forget_user(3) and not m.forget_user(3) and 3 not in m.users_ and 3 not in m.history_.past and len(m.seen(3))==0
+    np.testing.assert_allclose(m.predict(dict(user=[3, -1], item=[5, 5])), [m.predict_one(-1, 5)]*2, atol=1e-6)
+    m.save_pretrained(tmp_path/'m')
+    back = IncrementalBert.from_pretrained(tmp_path/'m')
+    assert state(back)==state(m) and '3' not in [str(o) for o in back.users_.ids]
+    assert state(back.partial_fit(world[64:80]))==state(m.partial_fit(world[64:80]))
+
+
+def test_columns_of_a_logs_own_are_read_where_they_are_named():
+    review = events.assign(text=['loved it', 'hated it']*200, offset=np.arange(400.))
+    a,b = (IncrementalBert('tiny', update='head', items=titles) for _ in range(2))
+    with pytest.warns(UserWarning) as said:
+        for o in (review[:20], review[20:40]): a.partial_fit(o)
+    assert sorted('column text' in str(o.message) for o in said)==[False, True] and all("say so: IncrementalBert(" in str(o.message) for o in said)
+    for o in (events[:20], events[20:40]): b.partial_fit(o)
+    assert state(a)==state(b)
+    named = IncrementalBert('tiny', update='head', items=titles, text='text', offset='offset').partial_fit(review[:20])
+    assert len(named.seen_)==20 and named.predict(review[20:40]).std()>0
+    alone = IncrementalBert('tiny', update='head', text_pair='title')
+    with_titles = events.assign(title=titles.loc[events['item']].tolist())
+    alone.partial_fit(with_titles[:20])
+    assert state(alone)==state(IncrementalBert('tiny', update='head', items=alone.history_.texts).partial_fit(events[:20]))
+    assert np.isfinite(alone.predict(with_titles[20:40])).all() # items that are new, with their texts
+    with pytest.raises(KeyError, match='no column title, which the setting text_pair names'): alone.predict(events[:3])
+    own = Stream(world.events.assign(text='as it was'), world.items)
+    with pytest.warns(UserWarning, match='column text, which is not read'): c = IncrementalBert('tiny', update='head').partial_fit(own[:20])
+    assert c.history_.texts==learned(20, update='head').history_.texts
+
+
+def test_titles_with_semicolons_are_one_film():
+    items = pd.DataFrame(dict(title=['Steak knife. Liked by chefs', 'Cotton shirt; blue', np.nan, 'Big']))
+    log = Stream(pd.DataFrame(dict(user=[1]*4, item=[0, 1, 2, 3], label=[0, 1, 1, 1])), items)
+    for stream in (log, log.with_text()):
+        m = IncrementalBert('tiny', update='head')
+        with pytest.warns(UserWarning, match='no text') if stream is log else warnings.catch_warnings(): m.partial_fit(stream)
+        said = m.collate_.rows([dict(text=m.history_.pair(1, 3)[0], text_pair='Big')])[1]
+        assert (len(said['liked']), len(said['disliked']))==(2, 1)
+        assert not any('nan' in o for _,group in m._vectors.groups for o in group)
+
+
+@pytest.mark.parametrize('kind', ['pyarrow', 'datasets', 'datasets torch', 'dict', 'records', 'tensors'])
+def test_events_in_any_table(kind):
+    import datasets, pyarrow
+    frame = events[:32].reset_index(drop=True)
+    table = {'pyarrow': lambda: pyarrow.Table.from_pandas(frame), 'datasets': lambda: datasets.Dataset.from_pandas(frame), 'records': lambda: frame.to_dict('records'),
+             'datasets torch': lambda: datasets.Dataset.from_pandas(frame).with_format('torch'), 'dict': lambda: frame.to_dict('list'),
+             'tensors': lambda: {o: torch.tensor(frame[o].to_numpy()) for o in frame}}[kind]()
+    a,b = (IncrementalBert('tiny', update='head', items=titles).partial_fit(o) for o in (frame, table))
+    assert state(a)==state(b) and len(b.users_)==frame['user'].nunique()
+    one = IncrementalBert('tiny', update='head', items=titles).learn_one(torch.tensor(3), np.int64(4), True)
+    assert (one.users_.ids, one.seen(3).tolist())==([3], [4])
+
+
+def test_ids_that_cannot_be_saved_are_refused_at_the_door_and_others_come_back(tmp_path):
+    m = IncrementalBert('tiny', update='head', items={(1, 2): 'Alien', '1': 'Brazil', 1: 'Big'})
+    for bad in (1.5, b'x', pd.Timestamp(2020, 1, 1), {1}):
+        with pytest.raises((TypeError, ValueError)): m.partial_fit(dict(user=[bad], item=[1], label=[1]))
+    with pytest.warns(UserWarning, match='is a tuple'):
+        m.partial_fit(dict(user=[1, (np.int64(1), 'a')], item=[1, (np.int64(1), np.int64(2))], label=[1, 0]))
+    m.save_pretrained(tmp_path/'m')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        back = IncrementalBert.from_pretrained(tmp_path/'m')
+    assert back.users_.ids==[1, (1, 'a')] and state(back)==state(m)
+
+
+def test_every_setting_is_live_or_refused_and_survives_a_save(tmp_path):
+    new = dict(update='all', history=2, cache_mb=0, items={**titles.to_dict(), 4: 'another title altogether'}, text='label', text_pair='label')
+    for name,value in new.items():
+        m = learned(48, update='top-1', items=titles)
+        if name=='update':
+            with pytest.raises(ValueError, match='update cannot change'): m.update = value
+            continue
+        setattr(m, name, value)
+        m.save_pretrained(tmp_path/name)
+        back = IncrementalBert.from_pretrained(tmp_path/name)
+        if name in ('text', 'text_pair'):
+            assert getattr(back, name)==value
+            continue
+        fresh = learned(48, update='top-1', items=titles)
+        table = events[48:80]
+        for o in (m, back, fresh): o.partial_fit(table)
+        assert state(back)==state(m)
+        if name!='cache_mb': assert state(m)!=state(fresh), name
+
+
+def test_what_pickles_and_copies_goes_on():
+    import copy, pickle
+    m = learned(48, update='top-1', remedies=KINDS['both'])
+    for o in (pickle.loads(pickle.dumps(m)), copy.deepcopy(m)):
+        n = copy.deepcopy(m)
+        assert whole_state(o.partial_fit(world[48:64]))==whole_state(n.partial_fit(world[48:64]))
+    assert isinstance(m, Learner) and clone(m).get_params().keys()==m.get_params().keys()
+
+
+def test_a_checkpoint_of_the_first_version_goes_on():
+    "Saved by version 0.1.0 at 9b4a1a7."
+    expected = json.loads((root/'tests'/'data'/'old'/'bert.json').read_text())['IncrementalBert']
+    m,pred = IncrementalBert.from_pretrained(root/'tests'/'data'/'old'/'IncrementalBert'),[]
+    assert m.n_==30
+    for b in world[30:60].batches(10):
+        pred.append(m.predict(b))
+        m.partial_fit(b)
+    np.testing.assert_array_equal(np.concatenate(pred), expected['pred'])
+    assert m.n_steps_==expected['n_steps'] and m.n_==60
+    met = [i for i,_ in expected['recommend']]
+    np.testing.assert_allclose([s for _,s in m.recommend(3, 4, candidates=met)], [s for _,s in expected['recommend']], atol=1e-5)
+
+
+def test_learning_and_asking_from_threads():
+    from concurrent.futures import ThreadPoolExecutor
+    m = learned(32, update='head')
+    def ask(n):
+        for k in range(6):
+            if n%2: m.partial_fit(world[32+4*k:36+4*k])
+            else: assert m.recommend(3, k=3) and m.predict(world[:4]).shape==(4,) and len(m.similar(3, 2))==2
+    with ThreadPoolExecutor(4) as pool: list(pool.map(ask, range(4)))
+    assert m.n_==32+2*24 and len(m.seen_)==m.n_

@@ -231,3 +231,50 @@ def test_checkpoints_without_weights(tmp_path):
     with pytest.raises(FileNotFoundError, match='safetensors'): text.Checkpoint(str(tmp_path)).sha256()
     for o in (None, 3, b'auto'):
         with pytest.raises(TypeError, match='checkpoint is'): find_checkpoint(o)
+
+
+def folder_of(files, at):
+    at.mkdir()
+    for name,content in files.items(): (at/name).write_bytes(content)
+    return at
+
+INDEX = b'{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}'
+LACKS = {'config': (dict(), 'has no config.json'), 'weights': ({'config.json': b'{}', 'vocab.txt': b''}, 'has no .safetensors file'),
+    'pickle': ({'config.json': b'{}', 'vocab.txt': b'', 'pytorch_model.bin': b''}, 'a pickle, which may run code'),
+    'part': ({'config.json': b'{}', 'vocab.txt': b'', 'model-00001-of-00002.safetensors': b'', 'model.safetensors.index.json': INDEX}, 'model-00002-of-00002.safetensors is not among them'),
+    'words': ({'config.json': b'{}', 'model.safetensors': b''}, 'has no vocabulary'), 'words, but settings': ({'config.json': b'{}', 'model.safetensors': b'', 'tokenizer_config.json': b'{}'}, 'has no vocabulary')}
+
+@pytest.mark.parametrize('what', LACKS)
+def test_a_folder_that_is_no_whole_checkpoint_says_what_it_lacks(tmp_path, what, monkeypatch, no_network):
+    files,words = LACKS[what]
+    folder = folder_of(files, tmp_path/'m')
+    with pytest.raises(FileNotFoundError, match=words): find_checkpoint(folder)
+    monkeypatch.setattr(text, '_in_cache', lambda name: folder) # the same in the hub's cache, where somebody fetched the weights alone
+    with pytest.raises(FileNotFoundError, match=f"what there is of 'some/bert' .*{words}"): find_checkpoint('some/bert')
+    monkeypatch.setattr(text, '_in_wheel', lambda: None)
+    assert not find_checkpoint('auto').real
+
+
+def test_a_vocabulary_of_another_size_is_refused(small, tmp_path):
+    import shutil
+    shutil.copytree(small, tmp_path/'m')
+    for words in ([f'word{n}' for n in range(999)], ): word_tokenizer(words).save_pretrained(tmp_path/'m')
+    with pytest.raises(ValueError, match='the tokenizer in .* knows 1,.* words, the weights'): load_bert(tmp_path/'m')
+
+
+def test_a_head_that_is_not_used_is_said(tmp_path):
+    from transformers import BertForSequenceClassification
+    model,tokenizer = tiny
+    BertForSequenceClassification(model.config).save_pretrained(tmp_path/'m')
+    tokenizer.save_pretrained(tmp_path/'m')
+    with pytest.warns(UserWarning, match='holds a BertForSequenceClassification; its encoder is used'): load_bert(tmp_path/'m')
+
+
+def test_weights_in_several_files_are_one_checkpoint(tmp_path):
+    model,tokenizer = tiny
+    model.save_pretrained(tmp_path/'m', max_shard_size='100KB')
+    tokenizer.save_pretrained(tmp_path/'m')
+    assert len(list((tmp_path/'m').glob('*.safetensors')))>1
+    found = find_checkpoint(tmp_path/'m')
+    assert len(found.sha256())==64
+    assert all(torch.equal(a, b) for a,b in zip(load_bert(found)[0].parameters(), model.parameters()))

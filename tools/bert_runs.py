@@ -12,8 +12,10 @@ root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 import torch
 import torch.nn.functional as F
-from recinc_nb.bert_online import BlockLoop, IncrementalBert
+from recinc_nb.bert_online import IncrementalBert
+from recinc_nb.blocks import BlockLoop
 from recinc_nb.core import machine, progress, write_atomic
+from recinc_nb.learner import Reservoir
 from recinc_nb.lora import LoRA
 from recinc_nb.protocol import prequential
 from recinc_nb.streams import movielens_100k
@@ -68,8 +70,9 @@ class Sources:
 
 class Padded(IncrementalBert):
     "Our statements, each padded to 128."
-    def _ready(self, texts=()):
-        super()._ready(texts)
+    def build(self, texts=()):
+        if 'model_' in self.__dict__: return
+        super().build(texts)
         self.collate_.pad = lambda said: dict(self.tokenizer_(said, truncation=True, max_length=128, padding='max_length',
                                                               return_token_type_ids=False, return_tensors='pt'))
 
@@ -179,7 +182,7 @@ from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.streams import movielens_100k
 def rss(): return int(open('/proc/self/statm').read().split()[1])*4096/2**20
 stream = movielens_100k().take(3000)
-m = IncrementalBert(update={update!r})
+m = IncrementalBert(update={update!r}, items=stream.items)
 {body}
 print(json.dumps(dict(out, peak_MiB=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024))))
 """
@@ -211,9 +214,10 @@ def frontier():
 def blocks():
     "Several passes over a block, judged on the next; and replay."
     told = movielens_100k().take(1536).with_text()
-    for name,kw in {'one pass': dict(passes=1), 'up to three passes': dict(passes=3), 'up to three passes, replay of 32': dict(passes=3, replay=32)}.items():
+    replay = Reservoir(2000, k=1), # 32 older events in each batch of 32
+    for name,(passes,remedies) in {'one pass': (1, ()), 'up to three passes': (3, ()), 'up to three passes, replay of 32': (3, replay)}.items():
         def run():
-            loop = BlockLoop(IncrementalBert(update='top-2'), block=256, **kw)
+            loop = BlockLoop(IncrementalBert(update='top-2', remedies=remedies), block=256, passes=passes)
             return {k: round(float(v), 4) for k,v in loop.run(told).summary[['auc', 'log_loss']].items()} | dict(passes=loop.n_passes_)
         keep('blocks', f'{name}, seed 0', run)
 

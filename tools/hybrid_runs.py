@@ -85,16 +85,16 @@ def bert(start=30_000, n=800, step=16):
     record,stream = load(),movielens_100k()
     if 'bert' in record: return
     part = stream.take(start+n)
-    text = part.with_text(history=5).events.iloc[start:]
-    y = text['label'].to_numpy()
+    told = part.with_text(history=5)[start:]
+    y = told.events['label'].to_numpy()
     logit = lambda p: np.log(p.clip(.01, .99)/(1-p.clip(.01, .99)))
     priors = {'biases': BiasBaseline(target='label').predict_learn(part)[start:], 'MF': IncrementalMF(loss='logistic').predict_learn(part)[start:]}
     def figures(p): return dict(auc=auc(y, p), log_loss=log_loss(y, p.clip(.01, .99)))
     rows = {name: figures(p) for name,p in priors.items()}
     for name,offset,similarity in (('BERT', None, 5.), ('BERT on biases', logit(priors['biases']), 0.), ('BERT on MF', logit(priors['MF']), 0.)):
-        m,table,pred,t = IncrementalBert(update="top-2", similarity=similarity),text if offset is None else text.assign(offset=offset),[],time.time()
-        for a in range(0, n, step):
-            batch = table.iloc[a:a+step]
+        m,table,pred,t = IncrementalBert(update="top-2", similarity=similarity, offset=None if offset is None else 'offset'),told[:],[],time.time()
+        if offset is not None: table.events = told.events.assign(offset=offset)
+        for batch in table.batches(step):
             pred.append(m.predict(batch))
             m.partial_fit(batch)
         rows[name] = figures(np.concatenate(pred)) | dict(seconds=time.time()-t)
