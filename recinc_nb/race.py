@@ -48,7 +48,7 @@ class Log: # lint: long
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter('always')
             self.stream = next(self.parts())
-        self.said = [str(o.message) for o in said] or [_read_as(self.stream)]
+        self.said = [re.sub(r'^Stream\.(read|scan): ', '', str(o.message)) for o in said] or [_read_as(self.stream)]
         self.users,self.items,self.n,self.likes = IdMap(what='user'),IdMap(what='item'),0,0
         for s in self.parts():
             label = s.events['label']
@@ -188,7 +188,7 @@ def verdict(
     parts = [replace(later(r, n), metrics=(metric,)) for r in reports]
     order = sorted(parts, key=lambda r: np.nan_to_num(sign*r.summary[metric], nan=np.inf)) # of equals, the null
     best,*rest = order
-    text = f'Best after the first {START:.0%} of the events: {best.name}, {_NAMES[metric]} {best.summary[metric]:.4f}.'
+    text = f'Best after the first {START*100:.0f} % of the events: {best.name}, {_NAMES[metric]} {best.summary[metric]:.4f}.'
     if best.name==reports[0].name: text += ' That is the null: no learner found anything here.'
     if not rest or len(best.frame)<100: return best.name,text
     gap = paired_bootstrap(best, rest[0], metric, block=min(1_000, len(best.frame)//10))*-sign
@@ -283,7 +283,7 @@ def race_log( # lint: long
         say(f'Note: {text}.\n')
     def show(kind, title, reports, n):
         tables[kind] = race_table(reports, n)
-        say(f'{stream.name}, {title}; later: after the first {START:.0%}\n{tables[kind].to_string()}\n')
+        say(f'{stream.name}, {title}; later: after the first {START*100:.0f} %\n{tables[kind].to_string()}\n')
     settings,best,model = {},None,None
     if alike: note('every row is a like, so there is nothing to predict, and lists alone can tell learners apart')
     else:
@@ -362,7 +362,7 @@ def _in_words(text): # 'pass user=…' as a command line has it
     text = re.sub(r'\brating_range=\((\S+?), (\S+?)\)', r'--rating-range \1 \2', text)
     text = text.replace('time=False', '--time none').replace('columns=[…], one name per column', '--columns, their names with commas between')
     text = text.replace('use Stream.read, which sorts in memory', 'leave out --chunk, and it is sorted in memory').replace('text=True', '--text')
-    return re.sub(rf"\b({'|'.join(_OPTIONS)})=", lambda m: f"--{m[1].replace('_', '-')} ", text)
+    return re.sub(rf"\b({'|'.join(_OPTIONS)})=(?=(\S))", lambda m: f"--{m[1].replace('_', '-')}" + ' '*(m[2]!=','), text)
 
 def _column(text): # of the command line, for `Stream.read`
     return {'none': False, '1': 1}.get(text, text)
