@@ -66,9 +66,9 @@ def bias_sweep( # lint: long
         pred[n] = mu + b_u + b_i
         if learn:
             w = 1. if weight is None else weight[n]
-            item_table[i,0] = decay_item*item_table[i,0] + w*(y[n] - mu - b_u)
+            item_table[i,0] = decay_item*item_table[i,0] + w*y[n] - w*mu - w*b_u
             item_table[i,1] = decay_item*item_table[i,1] + w
-            user_table[u,0] = decay_user*user_table[u,0] + w*(y[n] - mu - b_i)
+            user_table[u,0] = decay_user*user_table[u,0] + w*y[n] - w*mu - w*b_i
             user_table[u,1] = decay_user*user_table[u,1] + w
             mean[0] += w*y[n]
             mean[1] += w

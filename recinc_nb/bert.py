@@ -356,7 +356,7 @@ def _texts(cols, who, own=True):
 def _warn_once(self:ClickBert, key, words):
     if key in self._said: return
     self._said.add(key)
-    warnings.warn(words, stacklevel=4)
+    warnings.warn(words, stacklevel=5)
 
 @patch
 def _own_texts(self:ClickBert, cols, who, own=True):

@@ -479,9 +479,11 @@ def saved_params(self:IncrementalBert): return {o: x for o,x in ClickBert.saved_
 @patch(cls_method=True)
 def told_params(cls:IncrementalBert, params): return {**params, 'update': _policy(params['update'], cls.__name__)}
 
+def _kinds(base): return {o.__name__: o for k in base.__subclasses__() for o in (*_kinds(k).values(), k)}
+
 def _policy(update, who): # as it was before JSON
     if not isinstance(update, dict): return update
-    kind = find_class(UpdatePolicy, update['class'], f'{who}.from_pretrained')
+    kind = _kinds(UpdatePolicy).get(update['class']) or find_class(UpdatePolicy, update['class'], f'{who}.from_pretrained')
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k,v in update.items() if k!='class'})
 
 @patch

@@ -13,8 +13,9 @@ from sklearn.base import clone
 from .baselines import BiasBaseline, RunningMean
 from .core import machine, pick_device, results
 from .mf_online import IncrementalMF
-from .prequential import Report, compare, prequential
-from .streams import Stream, drift_stream, item_text, movielens_100k
+from .protocol import Report, compare, prequential
+from .streams import Stream, item_text, movielens_100k
+from .worlds import drift_stream
 
 # %% ../nbs/46_demo.ipynb #54237ace
 def run_ids(

@@ -7,15 +7,14 @@ __all__ = ['text_features', 'ridge_sweep', 'TextRidge', 'fade_state', 'filter_sw
            'like_sweep', 'HybridStack']
 
 # %% ../nbs/45_hybrid.ipynb #410bc044
-from collections.abc import Mapping
+from numbers import Real
 import numpy as np, pandas as pd
 from numba import njit
 from sklearn.base import clone
-from .baselines import IdLearner, RunningMean, grow_rows
-from .mf_als import GaussianMF, IncrementalALS, OnlineStack, gaussian_sweep, rls_update
-from .mf_als import _ABOVE, _FROM, _SHARE, _check_settings, _learner_class, _spec
-from .mf_online import IncrementalMF
-from .streams import Stream
+from .baselines import RunningMean
+from .learner import IdLearner, Members, Rows, above, at_least, count, finite, optional, share
+from .mf_als import GaussianMF, OnlineStack, check_member, gaussian_sweep, rls_update
+from .streams import Stream, read_table
 from .text import item_vectors
 
 # %% ../nbs/45_hybrid.ipynb #9659e386
@@ -75,43 +74,60 @@ def _features(model, features):
             f"{who}: features hold nan or inf for item {features.index[int((~np.isfinite(x).all(1)).argmax())]!r}; leave the item out")
     return features.index.tolist(),*map(np.ascontiguousarray, X)
 
-def _times(X, who): # the column `time` as finite numbers; None where there is none
-    if isinstance(X, Stream): X = X.events
-    if not isinstance(X, (pd.DataFrame, Mapping)) or 'time' not in X: return None
-    try: now = np.asarray(X['time'], dtype=np.float64)
-    except (TypeError, ValueError): raise ValueError(f"{who}: time is not a number in every row; give seconds, or leave the column out") from None
-    if not np.isfinite(now).all():
-        n = int((~np.isfinite(now)).argmax())
-        raise ValueError(f"{who}: time is {now[n]} in row {n}; give seconds")
-    return now
+def _times(cols, who): # the column `time` as finite numbers; None where there is none
+    if 'time' not in cols: return None
+    if cols['time'].dtype.kind in 'mM': raise ValueError(
+        f"{who}: time is {cols['time'].dtype}; give seconds, for instance with .astype('datetime64[s]').astype(float)")
+    return read_table(dict(user=cols['user'], item=cols['item']), cols['time'], 'time', who)['y']
 
+def _second(time, who):
+    if time is None: return None
+    if not isinstance(time, Real) or not np.isfinite(time): raise ValueError(f"{who}: time is {time!r}; give seconds")
+    return np.array([time], dtype=np.float64)
+
+def _tuples(id): return tuple(map(_tuples, id)) if isinstance(id, list) else id # JSON has lists for tuples
+
+def _renamed(arrays, **names): return {names.get(o, o): x for o,x in arrays.items()} # as today's version calls them
+
+# %% ../nbs/45_hybrid.ipynb #56993053
 class _WithText(IdLearner): # lint: long; learners that know items by their features before anyone has met them, and may be told the time
-    _now = None
+    _now,_ids,_map = None,(),None # times of the call that holds the lock; items that have features
 
-    def _ready(self):
-        if hasattr(self, 'users_'): return
-        super()._ready()
+    def start(self):
+        super().start()
         for o in self._ids: self.items_.row(o, add=True)
-        if self._ids: self._grow(0, len(self.items_))
+        if len(self._ids): self.grow(0, len(self.items_))
 
-    def _same_map(self): # rows of the first items must be the rows of the features
-        if getattr(self, '_map', None) is self.items_: return
-        if self.items_.ids[:len(self._ids)]!=self._ids: raise ValueError(
+    def same_map(self): # rows of the first items must be the rows of the features
+        if self._map is self.items_: return
+        if self.items_.ids[:len(self._ids)]!=list(self._ids): raise ValueError(
             f"{type(self).__name__}: features and rows of items differ in order; put it into a HybridStack, which keeps them together")
         self._map = self.items_
 
-    def _timed(self, X, who, method, *args):
-        self._now = _times(X, self._who(who))
-        try: return method(self, X, *args)
-        finally: self._now = None
+    def saved_params(self): return {o: x for o,x in super().saved_params().items() if o!='features'} # they are arrays
 
-    def _learn(self, X, y, method): return self._timed(X, method, IdLearner._learn, y, method)
+    def _read(self, X, y, weight, method):
+        cols = read_table(X, y, self.target, self._who(method), more=('time',))
+        if weight is not None: weight = self._weights(weight, len(cols['y']), self._who(method))
+        self._now = _times(cols, self._who(method))
+        return cols,weight
+
+    def _learn(self, X, y, method, weight=None):
+        with self._lock:
+            try: return super()._learn(X, y, method, weight)
+            finally: self._now = None
 
     def predict(self,
-        X, # Stream, DataFrame, dict of columns or `datasets` batch with user and item, and time where known; n rows
-    )->np.ndarray: # Stars, or P(like); shape (n,)
+        X, # Any table with user and item, and time where known; n rows
+    )->np.ndarray: # Ratings, or P(like); shape (n,)
         "Score pairs of users and items, at the times given, or now: the newest time that was learned."
-        return self._timed(X, 'predict', IdLearner.predict)
+        cols = read_table(X, target=None, who=self._who('predict'), more=('time',))
+        with self._lock:
+            self.ready()
+            try:
+                self._now = _times(cols, self._who('predict'))
+                return self.from_stars(self._score(self.users_.rows(cols['user']), self.items_.rows(cols['item'])))
+            finally: self._now = None
 
     def learn_one(self,
         user,      # An id
@@ -120,24 +136,25 @@ class _WithText(IdLearner): # lint: long; learners that know items by their feat
         time=None, # When; seconds; None for the newest time that was learned
     ):             # The learner itself
         "Learn one event."
-        return self._timed({} if time is None else dict(time=[time]), 'learn_one', lambda self, X: IdLearner.learn_one(self, user, item, y))
+        now = _second(time, self._who('learn_one'))
+        with self._lock:
+            try:
+                self._now = now
+                return super().learn_one(user, item, y)
+            finally: self._now = None
 
     def predict_one(self,
         user,      # An id
         item,      # An id
         time=None, # When; seconds; None for the newest time that was learned
-    )->float:      # Stars, or P(like)
+    )->float:      # A rating, or P(like)
         "Score one pair."
-        return self._timed({} if time is None else dict(time=[time]), 'predict_one', lambda self, X: IdLearner.predict_one(self, user, item))
-
-    def save_pretrained(self,
-        folder, # Where to; made when it is not there
-    )->None:    # Nothing
-        "Save everything that is needed to go on, features among it: loading needs no encoder. No pickle."
-        self._ready()
-        kept,self.features = self.features,None   # they are saved as arrays
-        try: super().save_pretrained(folder)
-        finally: self.features = kept
+        now = _second(time, self._who('predict_one'))
+        with self._lock:
+            try:
+                self._now = now
+                return super().predict_one(user, item)
+            finally: self._now = None
 
 # %% ../nbs/45_hybrid.ipynb #73a9a5a8
 @njit(cache=True)
@@ -174,7 +191,8 @@ def ridge_sweep( # lint: long
 class TextRidge(_WithText): # lint: long
     """A ridge per user on frozen text: what a user's own ratings say about the features of items, on top of what `base` predicts.
 
-    No other user's taste goes in, except through `base`. Items without features have a row of zeros.
+    No other user's taste goes in, except through `base`. Items without features have a row of zeros. Features are saved with the
+    learner: loading needs no encoder.
     Raises `TypeError` or `ValueError`, at the first call, for features or settings that are none.
     Source: [Sherman and Morrison 1950](https://doi.org/10.1214/aoms/1177729893) for the update."""
     def __init__(self,
@@ -185,58 +203,61 @@ class TextRidge(_WithText): # lint: long
         noise:float=.9,          # Variance of a rating around its score; stars²; above 0
         forget:float=1.,         # What an event leaves of the older ones; in (0, 1]
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
+        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
     ):
         self.features,self.base,self.scale,self.const,self.noise,self.forget = features,base,scale,const,noise,forget
-        self.remember_seen = remember_seen
+        self.remember_seen,self.rating_range = remember_seen,rating_range
 
-    def _begin(self):
-        _check_settings(self, scale=_ABOVE, const=_FROM, noise=_ABOVE, forget=_SHARE)
-        if self.base is not None and (not isinstance(self.base, IdLearner) or isinstance(self.base, (OnlineStack, _WithText))
-            or self.base.target!='rating' or self.base.positive_only): raise TypeError(
-            f"TextRidge: base is {self.base!r}, no learner of ratings by ids; give IncrementalALS(), BiasBaseline(), …")
+    rules = dict(scale=above(0), const=at_least(0), noise=above(0), forget=share)
+    baked = 'features','base','scale','const' # weights are in their units
+
+    def check(self):
+        super().check()
+        if isinstance(self.base, _WithText): raise TypeError(f"TextRidge: base is {self.base!r}, no learner of ratings by ids alone; give IncrementalALS(), …")
+        if self.base is not None: check_member(self, self.base)
+
+    def begin(self):
         self._ids,self._taste,*_ = _features(self, self.features)
-        self._given = self.base is not None
-        self.base_ = clone(self.base if self._given else RunningMean())
-        self.base_._ready()
+        self.build(Members([RunningMean() if self.base is None else self.base]))
+
+    def build(self, base): # for the features that are there
         m = 1 + self._taste.shape[1]
-        self._w,self._P,self._n = np.zeros((0, m)),np.zeros((0, m, m)),0
+        self.rows_ = dict(user=Rows(dict(inverse=np.eye(m)), weights=((m,), np.float64), inverse=((m, m), np.float64)), item=Rows())
+        base.adopt(self)
+        self._below,self.base_ = base,base[0]
 
-    def _grow(self, n_users, n_items):
-        self._same_map()
-        self.base_._grow(n_users, n_items)
-        self._w,self._P = grow_rows(self._w, n_users),grow_rows(self._P, n_users)
-        if n_users>self._n: self._P[self._n:n_users] = np.eye(self._w.shape[1])
-        self._n = max(n_users, self._n)
+    def grow(self, n_users, n_items):
+        self.same_map()
+        self._below.grow(n_users, n_items)
+        super().grow(n_users, n_items)
 
-    def _sweep(self, users, items, y, pred, known, learn):
-        below = np.empty(len(pred))
-        self.base_._sweep(users, items, y, below, known, learn)
-        ridge_sweep(users, items, y, below, pred, self._taste, self._w, self._P, float(self.scale), float(self.const),
+    def wipe_user(self, u):
+        self._below.wipe_user(u)
+        super().wipe_user(u)
+
+    def sweep(self, users, items, y, pred, learn):
+        below,mine = np.empty(len(pred)),self.rows_['user']
+        self.base_.sweep(users, items, y, below, learn)
+        ridge_sweep(users, items, y, below, pred, self._taste, mine['weights'], mine['inverse'], float(self.scale), float(self.const),
                     float(self.noise), float(self.forget), learn)
 
-    def _arrays(self): return dict(taste=self._taste, weights=self._w[:self._n], inverse=self._P[:self._n],
-                                   **{f'base.{o}': a for o,a in self.base_._arrays().items()})
-    def _state(self): return dict(feature_ids=self._ids, base_class=type(self.base_).__name__, base_params=self.base_.get_params(),
-                                  base_given=self._given, base_state=self.base_._state())
+    def saved_params(self): return {o: x for o,x in super().saved_params().items() if o!='base'} # `state` names it
+    def arrays(self): return dict(taste=self._taste) | super().arrays() | self._below.arrays()
+    def state(self): return dict(feature_ids=list(self._ids), given=self.base is not None, learners=self._below.specs())
 
-    def _set(self, arrays, config):
-        self._ids,self._taste = config['feature_ids'],arrays['taste'].copy()
-        if self._ids: self.features = _table(self._ids, taste=self._taste)
-        self.base_ = _learner_class(config['base_class'])(**config['base_params'])
-        self._given = config['base_given']
-        if self._given: self.base = clone(self.base_)
-        self.base_._ready()
-        self.base_._set({o[5:]: a for o,a in arrays.items() if o.startswith('base.')}, config['base_state'])
-        self._w,self._P,self._n = arrays['weights'].copy(),arrays['inverse'].copy(),len(arrays['weights'])
+    def restore(self, arrays, config):
+        self._ids,self._taste = [*map(_tuples, config['feature_ids'])],arrays['taste'].copy()
+        if self._ids: self.__dict__['features'] = _table(self._ids, taste=self._taste)
+        self.build(Members.restored(config['learners'], arrays, self))
+        super().restore(arrays, config)
+        if config['given']: self.__dict__['base'] = clone(self.base_)
 
-    def save_pretrained(self,
-        folder, # Where to; made when it is not there
-    )->None:    # Nothing
-        "Save everything that is needed to go on, features among it: loading needs no encoder. No pickle."
-        self._ready()
-        kept,self.base = self.base,None           # the file names it by its class
-        try: super().save_pretrained(folder)
-        finally: self.base = kept
+    @classmethod
+    def upgrade(cls, config, arrays):
+        if 'base_class' not in config: return config,arrays
+        base = {'class': config['base_class'], 'params': config['base_params'], **config['base_state']}
+        arrays = {'0.'+o[5:] if o.startswith('base.') else o: x for o,x in _renamed(arrays, weights='user_weights', inverse='user_inverse').items()}
+        return {**config, 'given': config['base_given'], 'learners': [base]},arrays
 
 # %% ../nbs/45_hybrid.ipynb #cc8c02b3
 @njit(cache=True)
@@ -334,7 +355,8 @@ class TextFilter(_WithText): # lint: long
     """A Kalman filter per user over moods, frozen text and collaborative factors, on top of a ridge for all and shrunken items: equation (4).
 
     An update sees the new event and no other, and needs no step size. m² numbers are kept per user, m = 6 + features + n_factors.
-    Raises `TypeError` or `ValueError`, at the first call, for features or settings that are none.
+    Features are saved with the learner: loading needs no encoder. How long moods last, noise and shrinkage may change; variances of
+    the state's start are baked in. Raises `TypeError` or `ValueError`, at the first call, for features or settings that are none.
     Source: [Kalman 1960](https://doi.org/10.1115/1.3662552); [Hartikainen and Särkkä 2010](https://doi.org/10.1109/MLSP.2010.5589113) for kernels over time."""
     def __init__(self,
         features=None,           # What `text_features` returned; None for no text
@@ -342,7 +364,7 @@ class TextFilter(_WithText): # lint: long
         mood:tuple=(.1, .07, .03), # Their variances; stars²; at least 0, one per memory
         const:float=.15,         # Variance of a user's constant; stars²; at least 0
         quality:float=.35,       # Standard deviation of how much a user cares for quality; at least 0
-        popular:float=.2,        # The same for popularity; stars; at least 0
+        popularity:float=.2,     # The same for popularity; stars; at least 0
         factors:float=.8,        # The same for the factors of `GaussianMF`; √stars; at least 0
         n_factors:int=12,        # How many of them
         noise:float=.7,          # Variance of a rating around its score; stars²; above 0
@@ -351,57 +373,67 @@ class TextFilter(_WithText): # lint: long
         shrink_user:float=3.,    # The same for users, in what items learn from; above 0
         seed:int=0,              # Of the random start of factors
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
+        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
     ):
-        self.features,self.memory,self.mood,self.const,self.quality,self.popular = features,memory,mood,const,quality,popular
+        self.features,self.memory,self.mood,self.const,self.quality,self.popularity = features,memory,mood,const,quality,popularity
         self.factors,self.n_factors,self.noise,self.l2,self.shrink_item,self.shrink_user = factors,n_factors,noise,l2,shrink_item,shrink_user
-        self.seed,self.remember_seen = seed,remember_seen
+        self.seed,self.remember_seen,self.rating_range = seed,remember_seen,rating_range
 
-    def _begin(self):
-        _check_settings(self, const=_FROM, quality=_FROM, popular=_FROM, factors=_FROM, n_factors=_FROM, noise=_ABOVE, l2=_ABOVE,
-                        shrink_item=_ABOVE, shrink_user=_ABOVE)
-        if len(self.memory)!=len(self.mood) or not all(0<o<np.inf for o in self.memory) or not all(0<=o<np.inf for o in self.mood): raise ValueError(
+    rules = dict(const=at_least(0), quality=at_least(0), popularity=at_least(0), factors=at_least(0), n_factors=count(), noise=above(0), l2=above(0),
+                 shrink_item=above(0), shrink_user=above(0))
+    baked,tuples = ('features', 'mood', 'const', 'quality', 'popularity', 'factors', 'l2'),('memory', 'mood', 'rating_range')
+
+    def check(self):
+        super().check()
+        good = lambda x, ok: isinstance(x, (tuple, list)) and all(isinstance(o, Real) and np.isfinite(o) and ok(o) for o in x)
+        if not (good(self.memory, lambda o: o>0) and good(self.mood, lambda o: o>=0) and len(self.memory)==len(self.mood)): raise ValueError(
             f"TextFilter: memory is {self.memory} and mood {self.mood}; give as many variances as times, times above 0")
+
+    def begin(self):
         self._ids,self._taste,self._prior,self._near = _features(self, self.features)
-        self._build()
+        self.build()
 
-    def _build(self):
+    def build(self): # for the features that are there
         self.mf_ = GaussianMF(self.n_factors, seed=self.seed)
-        self.mf_._ready()
-        p,m = self._prior.shape[1]+3,len(self.memory)+3+self._taste.shape[1]+self.n_factors
-        self._w,self._P,self._users,self._items = np.zeros((0, m)),np.zeros((0, m, m)),np.zeros((0, 3)),np.zeros((0, 2))
-        self.mean_,self.weights_,self.inverse_,self.clock_,self._n = np.zeros(3),np.zeros(p),np.eye(p)/self.l2,0.,0
-        self._scales = np.r_[np.sqrt(self.mood), np.sqrt(self.const), self.quality, self.popular, self.factors]
+        self.mf_.ready()
+        p,m,f = self._prior.shape[1]+3,len(self.memory)+3+self._taste.shape[1]+self.n_factors,np.float64
+        self.rows_ = dict(user=Rows(dict(covariance=np.eye(m)), state=((m,), f), covariance=((m, m), f), table=((3,), f)), item=Rows(table=((2,), f)))
+        self.mean_,self.weights_,self.inverse_,self.clock_ = np.zeros(3),np.zeros(p),np.eye(p)/self.l2,0.
+        self._scales = np.r_[np.sqrt(self.mood), np.sqrt(self.const), self.quality, self.popularity, self.factors]
 
-    def _grow(self, n_users, n_items):
-        self._same_map()
-        self.mf_._grow(n_users, n_items)
-        self._w,self._P,self._users = (grow_rows(o, n_users) for o in (self._w, self._P, self._users))
-        self._items = grow_rows(self._items, n_items)
-        if n_users>self._n: self._P[self._n:n_users] = np.eye(self._w.shape[1])
-        self._n = max(n_users, self._n)
+    def grow(self, n_users, n_items):
+        self.same_map()
+        self.mf_.grow(n_users, n_items)
+        super().grow(n_users, n_items)
 
-    def _sweep(self, users, items, y, pred, known, learn):
+    def wipe_user(self, u):
+        self.mf_.wipe_user(u)
+        super().wipe_user(u)
+
+    def sweep(self, users, items, y, pred, learn):
         now = np.full(len(pred), self.clock_) if self._now is None else self._now
         if learn and len(now): self.clock_ = max(self.clock_, float(now.max())) if self.mean_[1] else float(now.max())
-        mf = (*self.mf_._tables.values(), self.mf_.mean_, *self.mf_._prior.values(), *self.mf_._drift)
-        filter_sweep(users, items, y, now, pred, self._taste, self._prior, self._w, self._P, self._users, self._items, self.mean_, self.weights_,
-                     self.inverse_, mf, float(self.mf_.noise), np.array(self.memory, dtype=np.float64), self._scales, float(self.noise),
-                     float(self.shrink_item), float(self.shrink_user), learn)
+        filter_sweep(users, items, y, now, pred, self._taste, self._prior, *self.rows_['user'].tables.values(), self.rows_['item']['table'],
+                     self.mean_, self.weights_, self.inverse_, self.mf_.tables(), float(self.mf_.noise), np.array(self.memory, dtype=np.float64),
+                     self._scales, float(self.noise), float(self.shrink_item), float(self.shrink_user), learn)
 
-    def _arrays(self): return dict(taste=self._taste, prior=self._prior, near=self._near, state=self._w[:self._n], covariance=self._P[:self._n],
-        user_table=self._users[:self._n], item_table=self._items[:len(self.items_)], mean=self.mean_, weights=self.weights_, inverse=self.inverse_,
-        **{f'mf.{o}': a for o,a in self.mf_._arrays().items()})
-    def _state(self): return dict(feature_ids=self._ids, clock=self.clock_, mf=self.mf_._state())
+    def arrays(self): return dict(taste=self._taste, prior=self._prior, near=self._near, mean=self.mean_, weights=self.weights_, inverse=self.inverse_,
+                                  **{f'mf.{o}': x for o,x in self.mf_.arrays().items()}) | super().arrays()
+    def state(self): return dict(feature_ids=list(self._ids), clock=self.clock_, mf=self.mf_.state())
 
-    def _set(self, arrays, config):
-        self._ids,self._taste,self._prior,self._near = config['feature_ids'],*(arrays[o].copy() for o in ('taste', 'prior', 'near'))
-        if self._ids: self.features = _table(self._ids, taste=self._taste, prior=self._prior, near=self._near)
-        self.memory,self.mood = tuple(self.memory),tuple(self.mood)
-        self._build()
-        self._w,self._P,self._users,self._items,self.mean_,self.weights_,self.inverse_ = (
-            arrays[o].copy() for o in ('state', 'covariance', 'user_table', 'item_table', 'mean', 'weights', 'inverse'))
-        self._n,self.clock_ = len(self._w),config['clock']
-        self.mf_._set({o[3:]: a for o,a in arrays.items() if o.startswith('mf.')}, config['mf'])
+    def restore(self, arrays, config):
+        self._ids,self._taste,self._prior,self._near = [*map(_tuples, config['feature_ids'])],*(arrays[o].copy() for o in ('taste', 'prior', 'near'))
+        if self._ids: self.__dict__['features'] = _table(self._ids, taste=self._taste, prior=self._prior, near=self._near)
+        self.build()
+        super().restore(arrays, config)
+        self.mean_,self.weights_,self.inverse_ = (arrays[o].copy() for o in ('mean', 'weights', 'inverse'))
+        self.clock_ = config['clock']
+        self.mf_.restore({o[3:]: x for o,x in arrays.items() if o.startswith('mf.')}, config['mf'])
+
+    @classmethod
+    def upgrade(cls, config, arrays):
+        params = {'popularity' if o=='popular' else o: x for o,x in config['params'].items()}
+        return {**config, 'params': params},_renamed(arrays, state='user_state', covariance='user_covariance')
 
 # %% ../nbs/45_hybrid.ipynb #421add51
 @njit(cache=True)
@@ -476,7 +508,8 @@ class HybridStack(_WithText, OnlineStack): # lint: long
 
     Keeps 2 n_items² numbers for neighbors by ratings (float32), and the newest 512 events of each user.
 
-    `like_from` makes it predict P(rating ≥ like_from) instead of stars; it still learns from ratings.
+    `like_from` makes it predict P(rating ≥ like_from) instead of stars; it still learns from ratings. Features are saved with it:
+    loading needs no encoder.
     Raises `TypeError` or `ValueError`, at the first call, for features, learners or settings that are none.
     Source: [Wolpert 1992](https://doi.org/10.1016/S0893-6080(05)80023-1), stacked generalization, here on a stream."""
     def __init__(self,
@@ -487,72 +520,69 @@ class HybridStack(_WithText, OnlineStack): # lint: long
         forget:float=.9998,      # What an event leaves of the older ones in the weights; in (0, 1]
         shrink:float=3.,         # Residuals of size zero that every fading mean starts with; events; above 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
+        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
     ):
         self.features,self.learners,self.like_from,self.l2,self.forget,self.shrink = features,learners,like_from,l2,forget,shrink
-        self.remember_seen = remember_seen
+        self.remember_seen,self.rating_range = remember_seen,rating_range
 
-    def _begin(self):
-        if self.like_from is not None and not np.isfinite(self.like_from): raise ValueError(
-            f"HybridStack: like_from is {self.like_from}; give a number of stars, or None")
-        given = self.learners
-        text = TextFilter(self.features)
-        self.learners = [*([IncrementalMF(), GaussianMF(), IncrementalALS()] if given is None else given), text]
-        try: OnlineStack._begin(self)
-        finally: self.learners = given
-        self._given = given is not None
-        L = len(self.learners_)
+    rules = {**OnlineStack.rules, 'like_from': optional(finite)}
+    baked = *OnlineStack.baked,'features','like_from'
+
+    def team(self): return [*super().team(), TextFilter(self.features)]
+
+    def begin(self):
+        super().begin()
+        L,width = len(self.learners_),self.rows_['user']['table'].shape[1]
+        self.rows_['user'] = Rows(table=((width,), np.float64), past=((_PAST,), np.int64), left=((_PAST,), np.float64), counts=((), np.int64))
         self.weights_ = np.r_[np.full(L-1, .3/max(L-1, 1)), .7 if L>1 else 1., np.zeros(len(self.weights_)-L + 7)]
         self.inverse_ = np.eye(len(self.weights_))/self.l2
-        self._past,self._left,self._counts = np.zeros((0, _PAST), dtype=np.int64),np.zeros((0, _PAST)),np.zeros(0, dtype=np.int64)
         self._products,self._together = (np.zeros((0, 0), dtype=np.float32) for _ in range(2))
-        self._ids = self.learners_[-1]._ids
         self.like_,self.like_inverse_ = np.array([0., 2.]),np.eye(2)
 
-    def _ready(self):
-        if hasattr(self, 'users_'): return
-        IdLearner._ready(self)
-        for o in self._ids: self.items_.row(o, add=True)
-        OnlineStack._ready(self)                  # one map of ids for all
-        if self._ids: self._grow(0, len(self.items_))
+    def take(self, members):
+        super().take(members)
+        self._ids,self._alike = members[-1]._ids,None
 
-    def _grow(self, n_users, n_items):
-        OnlineStack._grow(self, n_users, n_items)
-        self._past,self._left,self._counts = (grow_rows(o, n_users) for o in (self._past, self._left, self._counts))
+    def grow(self, n_users, n_items):
+        super().grow(n_users, n_items)
         if n_items>len(self._products):
             size = max(n_items, 2*len(self._products))
             self._products,self._together = (np.pad(o, (0, size-len(o))) for o in (self._products, self._together))
 
-    def _columns(self, users, items, y, known, learn):
-        text,near = self.learners_[-1],np.empty((len(users), 7))
-        text._now = self._now
-        try: given = OnlineStack._columns(self, users, items, y, known, learn)
-        finally: text._now = None
-        if not hasattr(self, '_alike'): self._alike = np.exp(4*(text._near@text._near.T - 1)).astype(np.float32)
+    def columns(self, users, items, y, learn):
+        text,near,mine = self.learners_[-1],np.empty((len(users), 7)),self.rows_['user']
+        timed = [o for o in self.learners_ if isinstance(o, _WithText)]
+        try:
+            for o in timed: o._now = self._now
+            given = super().columns(users, items, y, learn)
+        finally:
+            for o in timed: o._now = None
+        if self._alike is None: self._alike = np.exp(4*(text._near@text._near.T - 1)).astype(np.float32)
         left = y - given[:,len(self.learners_)-1] if learn else np.empty(0)
-        neighbor_sweep(users, items, left, near, self._alike, self._past, self._left, self._counts, self._products, self._together, learn)
+        neighbor_sweep(users, items, left, near, self._alike, mine['past'], mine['left'], mine['counts'], self._products, self._together, learn)
         return np.column_stack([given, near])
 
-    def _sweep(self, users, items, y, pred, known, learn):
-        if self.like_from is None: return OnlineStack._sweep(self, users, items, y, pred, known, learn)
-        like = (y>=self.like_from).astype(np.float64)
-        OnlineStack._sweep(self, users, items, y + .5*like, pred, known, learn)
-        like_sweep(pred, like, self.like_, self.like_inverse_, float(self.like_from), learn)
+    def sweep(self, users, items, y, pred, learn):
+        if self.like_from is None: return super().sweep(users, items, y, pred, learn)
+        bar = float(self.to_stars(self.like_from))
+        like = (y>=bar).astype(np.float64)
+        super().sweep(users, items, y + .5*like, pred, learn)
+        like_sweep(pred, like, self.like_, self.like_inverse_, bar, learn)
 
-    def _arrays(self):
-        u,i = len(self.users_),len(self.items_)
-        return OnlineStack._arrays(self) | dict(like=self.like_, like_inverse=self.like_inverse_, past=self._past[:u], left=self._left[:u],
-            counts=self._counts[:u], products=self._products[:i,:i].copy(), together=self._together[:i,:i].copy())
+    def from_stars(self, s): return super().from_stars(s) if self.like_from is None else s # a probability has no unit
 
-    def _state(self):
-        text = self.learners_[-1]
-        kept,text.features = text.features,None   # they are among the arrays
-        try: return OnlineStack._state(self)
-        finally: text.features = kept
+    def arrays(self):
+        i = len(self.items_)
+        return super().arrays() | dict(like=self.like_, like_inverse=self.like_inverse_, products=self._products[:i,:i].copy(),
+                                       together=self._together[:i,:i].copy())
 
-    def _set(self, arrays, config):
-        OnlineStack._set(self, arrays, config)
-        if self._given: self.learners = self.learners[:-1]
-        text = self.learners_[-1]
-        self._ids,self.features = text._ids,text.features
-        self.like_,self.like_inverse_,self._past,self._left,self._counts,self._products,self._together = (
-            arrays[o].copy() for o in ('like', 'like_inverse', 'past', 'left', 'counts', 'products', 'together'))
+    def restore(self, arrays, config):
+        super().restore(arrays, config)
+        if config['given']: self.__dict__['learners'] = self.learners[:-1]
+        self.__dict__['features'] = self.learners_[-1].features
+        self.like_,self.like_inverse_,self._products,self._together = (arrays[o].copy() for o in ('like', 'like_inverse', 'products', 'together'))
+
+    @classmethod
+    def upgrade(cls, config, arrays):
+        learners = [{**o, 'params': TextFilter.upgrade(o, {})[0]['params']} if o['class']=='TextFilter' else o for o in config['learners']]
+        return {**config, 'learners': learners},_renamed(arrays, past='user_past', left='user_left', counts='user_counts')

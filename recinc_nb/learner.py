@@ -6,7 +6,7 @@
 __all__ = ['share', 'finite', 'yes_no', 'two_numbers', 'grow_rows', 'IdMap', 'above', 'at_least', 'count', 'one_of', 'optional',
            'check_settings', 'find_class', 'learner_spec', 'from_spec', 'Learner', 'checkpoint_class', 'Rows',
            'SeenLog', 'keep_best', 'top_rows', 'Step', 'Remedy', 'hash_unit', 'reservoir_order', 'Reservoir', 'L2SP',
-           'SeenItems', 'slide_row', 'IdLearner', 'Members']
+           'SeenItems', 'RatingUnit', 'slide_row', 'IdLearner', 'Members']
 
 # %% ../nbs/12a_learner.ipynb #c2944287
 import json, threading, warnings
@@ -37,7 +37,7 @@ _KINDS = {int: 'an integer', str: 'a string', bool: 'a bool', tuple: 'a tuple'}
 
 def _kind(key): return key[0] if isinstance(key, tuple) else type(key)
 
-class _Index: # what only serves speed: how ids are added, and how a column of integers is found
+class _Index: # lint: long; what only serves speed: how ids are added, and how a column of integers is found
     def _tell(self, key, id):
         kind = _kind(key)
         if kind in self._kinds or kind in self._said or not self._kinds: return
@@ -104,7 +104,7 @@ class IdMap(_Index): # lint: long
     ):
         self.ids,self._rows,self.what,self._kinds,self._said = [],{},what,set(),set()
         self._small = np.zeros(0, dtype=np.int64) # row + 1 of the ids 0, 1, 2, …: columns of small ints are looked up at once
-        for o in ids: self.ids.append(None) if o is None else self.row(o, add=True)
+        for o in ids: self.ids.append(None) if o is None else None if o in self else self._add(_key(o), o) # without a word: they were met before
 
     def __len__(self): return len(self.ids)
     def __contains__(self, id): return _key(id) in self._rows
@@ -180,11 +180,36 @@ class IdMap(_Index): # lint: long
 def _number(x): return isinstance(x, Real) and not isinstance(x, (bool, np.bool_)) and np.isfinite(x)
 def _whole(x): return isinstance(x, Integral) and not isinstance(x, (bool, np.bool_))
 
-def above(low): return (lambda x: _number(x) and x>low), f'a number above {low:g}'
-def at_least(low): return (lambda x: _number(x) and x>=low), f'a number of at least {low:g}'
-def count(low=0): return (lambda x: _whole(x) and x>=low), f'a whole number, at least {low}'
-def one_of(*names): return (lambda x: isinstance(x, str) and x in names), ' or '.join(map(repr, names))
-def optional(rule): return (lambda x: x is None or rule[0](x)), f'{rule[1]}, or None'
+def above(
+    low, # The bound; not allowed itself
+):       # A rule: a test, and words for the message
+    "A finite number above a bound."
+    return (lambda x: _number(x) and x>low), f'a number above {low:g}'
+
+def at_least(
+    low, # The bound; allowed
+):       # A rule
+    "A finite number of at least a bound."
+    return (lambda x: _number(x) and x>=low), f'a number of at least {low:g}'
+
+def count(
+    low=0, # The least
+):         # A rule
+    "A whole number."
+    return (lambda x: _whole(x) and x>=low), f'a whole number, at least {low}'
+
+def one_of(
+    *names, # Strings
+):          # A rule
+    "One of some names."
+    return (lambda x: isinstance(x, str) and x in names), ' or '.join(map(repr, names))
+
+def optional(
+    rule, # Another rule
+):        # A rule
+    "What another rule allows, or None."
+    return (lambda x: x is None or rule[0](x)), f'{rule[1]}, or None'
+
 share = (lambda x: _number(x) and 0<x<=1), 'a number in (0, 1]'
 finite = _number, 'a finite number'
 yes_no = (lambda x: isinstance(x, (bool, np.bool_))), 'True or False'
@@ -453,16 +478,26 @@ class SeenLog: # lint: long
     def __getitem__(self, side): return self.pairs[side][:len(self)]
     def __iter__(self): return iter((self[0], self[1]))
 
-    def room(self, n): # for n more
+    def room(self,
+        n:int, # How many more pairs
+    )->None:   # Nothing
+        "Make room."
         if len(self)+n>len(self.pairs[0]): self.pairs = [grow_rows(o, len(self)+n) for o in self.pairs]
 
-    def extend(self, users, items):
+    def extend(self,
+        users, # Rows; shape (m,)
+        items, # Rows; shape (m,)
+    )->None:   # Nothing
+        "Write pairs at the end."
         n = len(self)
         self.room(len(users))
         for o,rows in zip(self.pairs, (users, items)): o[n:n+len(rows)] = rows
         self.count[0] = n + len(users)
 
-    def keep(self, n): # positions that stay
+    def keep(self,
+        n:np.ndarray, # Positions that stay, in ascending order
+    )->None:          # Nothing
+        "Drop all other pairs."
         users,items = self[0][n],self[1][n]
         self.__init__()
         self.extend(users, items)
@@ -678,7 +713,8 @@ class _Remedied(Learner): # what a learner does when it has remedies
             stops = [o for r in self.remedies_ if (o := r.stops(n)) is not None]
             b = min([end] + [a+o-n for o in stops]) if self.cuts else end
             part = lambda x: x[a:b]
-            step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), np.ones(b-a, dtype=bool), None, None if weight is None else part(weight))
+            own = np.ones(b-a, dtype=bool)
+            step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), own, None, None if weight is None else part(weight))
             for r in self.remedies_: step = r.mix(step)
             if len(step.y): step.pred = self.apply(step, _pulls(self.remedies_))
             else: step.pred,step.new = self.score_rows({o: part(x) for o,x in rows.items()}),np.ones(b-a, dtype=bool)
@@ -699,7 +735,8 @@ def _pulls(remedies): # of several pulls on one parameter: strengths add up, anc
             if o not in out: out[o] = anchor,strength
             else:
                 (a,s),(b,t) = sorted((out[o], (anchor, strength)), key=lambda x: -len(x[0]))
-                if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} rows; use one")
+                if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(
+                    f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} rows; use one")
                 out[o] = (s*a + t*b)/(s+t),s+t
     return {o: x for o,x in out.items() if np.any(np.asarray(x[1])>0)}
 
@@ -851,19 +888,8 @@ class _SavedIds: # what a learner of ids writes besides its own arrays, and read
         self.place()
 
 # %% ../nbs/12a_learner.ipynb #41c7576b
-class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
-    "The inner half of `IdLearner`: from columns to rows to sweeps, and back."
-    weighted = False       # Does its sweep take weights?
-    moves = ()             # Tables of `rows_` that a remedy may pull: 'factors', 'bias'
-    rating_range = None
-    tuples = ('rating_range',)
-
-    def start(self):
-        self.begin_seen()
-        self._told_range,self._met = False,[0, 0]
-        self._scale(self.rating_range)
-        self.begin()
-        for r in self.remedies_: r.begin(self)
+class RatingUnit: # a part of a learner: ratings become stars, and back
+    rating_range,positive_only = None,False
 
     def _scale(self, rating_range): # how ratings become stars: (lowest, unit); None where they are stars already
         self.rating_range_ = None if rating_range is None else tuple(map(float, rating_range))
@@ -873,6 +899,29 @@ class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
     def to_stars(self, y): return y if self._unit is None else (y - self._unit[0])/self._unit[1] + 1
     def from_stars(self, s): return s if self._unit is None else self._unit[0] + (s - 1)*self._unit[1]
 
+    def take_scale(self, X, who): # the scale of a stream, before the first event
+        given = tuple(map(float, X.rating_range)) if isinstance(X, Stream) else None
+        if not given or given==(self.rating_range_ or ((1., 5.) if self.n_ else None)): return
+        if self.n_ or self.rating_range is not None: raise ValueError(
+            f"{who}: ratings of {X.name} run from {given[0]:g} to {given[1]:g}, those of this learner from "
+            "{:g} to {:g}; bring them to one scale".format(*(self.rating_range_ or (1, 5))))
+        self._scale(given)
+        self.refresh()
+
+# %% ../nbs/12a_learner.ipynb #00c2becd
+class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
+    "The inner half of `IdLearner`: from columns to rows to sweeps, and back."
+    weighted = False       # Does its sweep take weights?
+    moves = ()             # Tables of `rows_` that a remedy may pull: 'factors', 'bias'
+    tuples = ('rating_range',)
+
+    def start(self):
+        self.begin_seen()
+        self._told_range,self._met = False,[0, 0]
+        self._scale(self.rating_range)
+        self.begin()
+        for r in self.remedies_: r.begin(self)
+
     def _observed(self, y, X, method): # targets in stars, or labels, checked
         if not len(y): return y
         low,high,who = y.min(),y.max(),self._who(method)
@@ -880,13 +929,7 @@ class _IdWork(_SavedIds, SeenItems, _Remedied): # lint: long
             if not 0<=low<=high<=1: raise ValueError(
                 f"{who}: labels run from {low:g} to {high:g}; give numbers from 0 to 1, or choose a loss for ratings")
             return y
-        given = tuple(map(float, X.rating_range)) if isinstance(X, Stream) else None
-        if given and given!=self.rating_range_:
-            if self.n_ or self.rating_range is not None: raise ValueError(
-                f"{who}: ratings of {X.name} run from {given[0]:g} to {given[1]:g}, those of this learner from "
-                "{:g} to {:g}; bring them to one scale".format(*(self.rating_range_ or (1, 5))))
-            self._scale(given)
-            self.refresh()
+        self.take_scale(X, who)
         if self.rating_range_ is None: self._scale((1., 5.))
         if not self._told_range and not self.rating_range_[0]<=low<=high<=self.rating_range_[1]:
             self._told_range = True

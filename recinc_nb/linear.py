@@ -6,15 +6,16 @@
 __all__ = ['linear_sweep', 'hash_features', 'IncrementalLinear', 'IncrementalLogistic']
 
 # %% ../nbs/22_linear.ipynb #253aa8d3
+import warnings
 from collections.abc import Mapping
-import numpy as np
+from datetime import date, timedelta
+import numpy as np, pandas as pd
 from fastcore.basics import patch
 from numba import njit
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from sklearn.feature_extraction import FeatureHasher
-from .core import load_state, save_state
-from .streams import Stream, event_columns
+from .learner import Learner, RatingUnit, above, at_least, check_settings, finite, optional, two_numbers
+from .streams import Stream, read_table, table_columns
 
 # %% ../nbs/22_linear.ipynb #0f833c5f
 @njit(cache=True)
@@ -30,9 +31,9 @@ def linear_sweep( # lint: long
     l2,        # Penalty on the weights that an event names; at least 0
     logistic,  # Send the score through the sigmoid?
     learn,     # Learn, or only predict?
+    weight=None, # What each event counts: its step is that much longer; shape (n,), float64; None for 1
 ):
     "Equations (1) and (2) for n events, one after the other; changes weights and intercept in place if `learn`."
-    keep = 1 - lr*l2
     for n in range(len(pred)):
         s = intercept[0]
         for j in range(indptr[n], indptr[n+1]): s += weights[indices[j]]*values[j]
@@ -41,16 +42,21 @@ def linear_sweep( # lint: long
             s = (1. if s>=0 else z)/(1 + z)
         pred[n] = s
         if learn:
-            step = lr*(s - y[n])
+            eta = lr if weight is None else lr*weight[n]
+            step,keep = eta*(s - y[n]),1 - eta*l2
             for j in range(indptr[n], indptr[n+1]): weights[indices[j]] = keep*weights[indices[j]] - step*values[j]
             intercept[0] -= step
 
 # %% ../nbs/22_linear.ipynb #15b12373
+_WORDS = {bool: 'a bool', int: 'an integer', str: 'a string', tuple: 'a tuple', float: 'a float (a number)'}
+
 def _text(value):
     "A category as text that keeps types apart and is the same in every process."
     if isinstance(value, np.generic): value = value.item()
     if isinstance(value, tuple): return f"({','.join(map(_text, value))})"
-    if value is None or value!=value: raise ValueError('is missing; drop the row or fill it in')
+    if value is None or value is pd.NA or value is pd.NaT or value!=value: raise ValueError('is missing; drop the row or fill it in')
+    if isinstance(value, (date, timedelta)): raise TypeError(
+        f'is the time {value}; give what matters of it: a number, such as the hour as a float, or a category, such as the weekday')
     if not isinstance(value, (bool, int, str)): raise TypeError(
         f'is {value!r} ({type(value).__name__}); categories are ints, strings, bools or tuples of them')
     return repr(value)
@@ -59,6 +65,7 @@ def _feature(name, value):
     "(name of the feature, its value) for one cell of a table."
     if isinstance(value, (float, np.floating)):
         value = float(value)
+        if name in ('user', 'item') and value!=value: raise ValueError('is missing; drop the row or fill it in')
         if not np.isfinite(value): raise ValueError(f'is {value}; drop the row or fill it in')
         if name in ('user', 'item'): raise ValueError(f'is the number {value}; ids are ints, strings or tuples of them, so convert it')
         return str(name), value
@@ -77,21 +84,54 @@ def _cells(name, column, who, start=0):
         out.append(cell)
     return out
 
-def _rows(X, columns, who):
-    "For each event its (feature, value) pairs: of a table, or of a list of dicts."
+def _tell_kinds(name, column, who, kinds, said):
+    "Warn once when a column brings values of a kind that it never had; `kinds`: name to kinds met."
+    new = {next((o for o in _WORDS if issubclass(t, o)), None): t for t in dict.fromkeys(map(type, column))}
+    new.pop(None, None) # scalars of NumPy are told apart where they are read
+    met = kinds.get(name, [])
+    strange = [o for o in new if o not in met]
+    if strange and len({*met, *new})>1 and name not in said:
+        said.add(name)
+        value = next(o for o in column if type(o) is new[strange[-1]])
+        others = ' and '.join(_WORDS[o] for o in dict.fromkeys([*met, *new]) if o is not strange[-1])
+        warnings.warn(f"{who}: {name} {value!r} is {_WORDS[strange[-1]]}, but there is also {others} in that column: 24 and '24' are two "
+                      "categories, and 24.0 is a number; convert the column to one kind", stacklevel=5)
+    return {name: met + strange}
+
+# %% ../nbs/22_linear.ipynb #dd706f1c
+def _rows(X, columns, who, kinds, said):
+    "For each event its (feature, value) pairs: of a table, or of a list of dicts; and the kinds of values that each column holds."
     if isinstance(X, (list, tuple)):
         if not all(isinstance(o, Mapping) for o in X): raise TypeError(
             f"{who}: got a list of other things than dicts; give a table, or one dict per event")
-        return [[cell for name,value in o.items() for cell in _cells(name, [value], who, n)] for n,o in enumerate(X)]
-    event_columns(X, target=None, who=who)
-    table = X.events if isinstance(X, Stream) else {o: X[o] for o in X.column_names} if hasattr(X, 'column_names') else X
-    gone = [o for o in columns if o not in table]
-    if gone: raise KeyError(f"{who}: no column {gone[0]}; got {', '.join(map(str, table))}")
-    lists = [table[o].tolist() if hasattr(table[o], 'tolist') else list(table[o]) for o in columns]
-    if len({len(o) for o in lists})>1: raise ValueError(f"{who}: columns differ in length; give one value per event")
-    return list(zip(*(_cells(o, column, who) for o,column in zip(columns, lists))))
+        rows = [[cell for name,value in o.items() for cell in _cells(name, [value], who, n)] for n,o in enumerate(X)]
+        names = X[0] if len(X)==1 else dict.fromkeys(name for o in X for name in o)
+        lists = {o: [row[o] for row in X if o in row] for o in names}
+    else:
+        table = table_columns(X, who)
+        gone = [o for o in columns if o not in table]
+        if gone: raise KeyError(f"{who}: no column {gone[0]}; got {', '.join(map(str, table))}")
+        lists = {o: _list(table[o], o, who) for o in columns}
+        sizes = {o: len(x) for o,x in lists.items()}
+        if len(set(sizes.values()))>1: raise ValueError(f"{who}: columns differ in length: {sizes}; give one value per event")
+        rows = list(zip(*(_cells(o, x, who) for o,x in lists.items())))
+    found = {}
+    for o,x in lists.items(): found |= _tell_kinds(o, x, who, kinds, said)
+    return rows,found
 
-# %% ../nbs/22_linear.ipynb #dd706f1c
+def _list(column, name, who):
+    if getattr(getattr(column, 'dtype', None), 'kind', '') in ('M', 'm'): raise TypeError(
+        f"{who}: {name} holds times ({column.dtype}); give what matters of them: a number, such as the hour as a float, or a category, such as the weekday")
+    if isinstance(column, (str, bytes)) or not hasattr(column, '__iter__'): raise TypeError(
+        f"{who}: {name} is {column!r}, which is not a column; give one value per event")
+    return column.tolist() if hasattr(column, 'tolist') else list(column)
+
+_weights = (lambda x: isinstance(x, (int, np.integer)) and not isinstance(x, bool) and 1<=x<2**31),'a whole number from 1 to 2**31-1'
+
+def _hashed(rows, n_features):
+    return FeatureHasher(int(n_features), input_type='pair').transform(rows) if rows else sparse.csr_matrix((0, n_features))
+
+# %% ../nbs/22_linear.ipynb #ae717b8d
 def hash_features(
     X,                        # Stream, DataFrame, dict of columns or `datasets` batch, n rows; or n dicts from name to value
     n_features:int=2**18,     # Columns to hash into; from 1 to 2**31-1
@@ -103,15 +143,13 @@ def hash_features(
     Floats are numbers; ints, strings, bools and tuples of them are categories.
     Raises `TypeError`, `KeyError` or `ValueError` that names row and column.
     Source: [Weinberger et al. 2009](https://doi.org/10.1145/1553374.1553516)."""
-    if not (isinstance(n_features, (int, np.integer)) and 1<=n_features<2**31): raise ValueError(
-        f"{who}: n_features is {n_features!r}; use a whole number from 1 to 2**31-1")
-    rows = _rows(X, columns, who)
-    if not rows: return sparse.csr_matrix((0, n_features))
-    return FeatureHasher(int(n_features), input_type='pair').transform(rows)
+    if not _weights[0](n_features): raise ValueError(f"{who}: n_features is {n_features!r}; use {_weights[1]}")
+    return _hashed(_rows(X, columns, who, {}, set())[0], n_features)
 
 # %% ../nbs/22_linear.ipynb #1aa28a17
 def _matrix(X, who):
     "A dense array or sparse matrix as CSR with float64 values; dense rows keep their zeros, for every weight is theirs."
+    if X.dtype.kind not in 'biufO': raise ValueError(f"{who}: X holds {X.dtype}, which is no number; give floats, or a table to be hashed")
     if not sparse.issparse(X):
         try: X = np.asarray(X, dtype=np.float64)
         except (TypeError, ValueError): raise ValueError(f"{who}: X holds what is no number; give floats, or a table to be hashed") from None
@@ -131,14 +169,18 @@ def _matrix(X, who):
     return out
 
 # %% ../nbs/22_linear.ipynb #131d2973
-class IncrementalLinear(BaseEstimator): # lint: long
+class IncrementalLinear(RatingUnit, Learner): # lint: long
     """Linear regression by one constant step per event, on hashed ids or on arrays of features: equations (1) and (2).
 
     An update sees the new events and no others. The number of weights is fixed: `n_features` for tables, the width of X for arrays.
+    A `Stream` says on which scale its ratings are, and is learned as 1 to 5; all other numbers are learned as they are.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Widrow and Hoff 1960](https://doi.org/10.21236/AD0241531), the LMS rule."""
     target = 'rating'       # The column of a table that is read when no y is given
     _logistic,_tuned = False, .05 # by tools/tune.py
+    _names = (lambda x: not isinstance(x, str) and len(x)>0 and len(set(x))==len(x)),"names of columns, each once, such as ('user', 'item')"
+    rules = dict(lr=optional(above(0)), l2=at_least(0), n_features=_weights, columns=_names, intercept=finite, rating_range=optional(two_numbers))
+    baked,tuples = ('n_features', 'columns', 'intercept'),('columns', 'rating_range')
 
     def __init__(self,
         lr:float|None=None,       # Step size η; above 0; constant. None: as tuned, .05 for stars and .2 for likes
@@ -146,83 +188,105 @@ class IncrementalLinear(BaseEstimator): # lint: long
         n_features:int=2**18,     # Number of weights for hashed tables; arrays bring their own
         columns=('user', 'item'), # Columns of a table that become features
         intercept:float=0.,       # What the constant b starts from; stars, or log-odds
-    ):
-        self.lr,self.l2,self.n_features,self.columns,self.intercept = lr,l2,n_features,columns,intercept
+        rating_range:tuple|None=None, # Lowest and highest rating, which are learned as 1 and 5; None: a stream's, or none
+    ): self.lr,self.l2,self.n_features,self.columns,self.intercept,self.rating_range = lr,l2,n_features,columns,intercept,rating_range
 
-    def _who(self, method): return f'{type(self).__name__}.{method}'
+    def rate(self): return float(self._tuned if self.lr is None else self.lr) # step size
 
-    def _ready(self):
-        cols,self._lr = self.columns, self._tuned if self.lr is None else self.lr
-        rules = dict(lr=(0<self._lr<np.inf, 'a number above 0'), l2=(0<=self.l2<np.inf and self._lr*self.l2<1, 'at least 0, and less than 1/lr'),
-            intercept=(np.isfinite(self.intercept), 'a finite number'),
-            n_features=(isinstance(self.n_features, (int, np.integer)) and 1<=self.n_features<2**31, 'a whole number from 1 to 2**31-1'),
-            columns=(not isinstance(cols, str) and len(cols)>0 and len(set(cols))==len(cols), "names of columns, each once, such as ('user', 'item')"))
-        for name,(ok,rule) in rules.items():
-            if not ok: raise ValueError(f"{type(self).__name__}: {name} is {getattr(self, name)!r}; use {rule}")
-        if not hasattr(self, 'weights_'): self.weights_,self.intercept_,self.kind_ = np.zeros(0), np.array([float(self.intercept)]), None
+    def check(self):
+        super().check()
+        if self.rate()*self.l2>=1: raise ValueError(
+            f"{type(self).__name__}: l2 is {self.l2!r} and lr {self.rate()!r}; use an l2 of at least 0, and less than 1/lr")
+
+    def begin(self):
+        self.weights_,self.intercept_,self.kind_ = np.zeros(0),np.array([float(self.intercept)]),None
+        self._kinds,self._said = {},set() # kinds of values by column; columns of which it was said that they have several
+        self._scale(self.rating_range)
 
     def _features(self, X, who):
-        "CSR features and which kind they are; an error when the weights belong to another kind or width."
-        array = isinstance(X, np.ndarray) or sparse.issparse(X)
-        M = _matrix(X, who) if array else hash_features(X, self.n_features, tuple(self.columns), who)
-        kind = 'array' if array else 'hashed'
+        "CSR features, which kind they are, and the kinds of values by column; an error when the weights belong to another kind or width."
+        array = sparse.issparse(X) or isinstance(X, np.ndarray) and not X.dtype.names
+        rows,found = (None, {}) if array else _rows(X, tuple(self.columns), who, self._kinds, self._said)
+        M,kind = (_matrix(X, who), 'array') if array else (_hashed(rows, self.n_features), 'hashed')
         if self.kind_ and (kind, M.shape[1])!=(self.kind_, len(self.weights_)): raise ValueError(
-            f"{who}: got {M.shape[1]} {kind} features, but this learner was begun with {len(self.weights_)} {self.kind_} ones; give those, or use a new learner")
-        return M,kind
+            f"{who}: got {M.shape[1]} {kind} features, but this learner was begun with {len(self.weights_)} {self.kind_} ones; "
+            "give those, or use a new learner")
+        return M,kind,found
 
-    def _observed(self, X, y, n, method):
-        who = self._who(method)
-        if isinstance(X, (list, tuple, np.ndarray)) or sparse.issparse(X):
+    def _observed(self, X, y, n, kind, who):
+        if isinstance(X, (list, tuple, np.ndarray)) and getattr(X, 'dtype', None) is None or kind=='array':
             if y is None: raise ValueError(f"{who}: no y came with X; give one number per row")
             X = dict(user=range(n), item=range(n))
-        y = event_columns(X, y, self.target, who)['y']
+        else:
+            table = table_columns(X, who)
+            if y is None and self.target not in table: raise KeyError(f"{who}: no column {self.target}; got {', '.join(map(str, table))}")
+            if not ('user' in table and 'item' in table): X,y = dict(user=range(n), item=range(n)),table[self.target] if y is None else y
+        y = read_table(X, y, self.target, who)['y']
+        if len(y)!=n: raise ValueError(f"{who}: X and y differ in length, {n} and {len(y)}; give one number per row")
         if self._logistic and len(y) and not (y.min()>=0 and y.max()<=1): raise ValueError(
             f"{who}: labels run from {y.min():g} to {y.max():g}; give numbers from 0 to 1, or use IncrementalLinear for ratings")
         return y
 
-    def _sweep(self, M, y, learn):
+    def _counted(self, weight, n, who): # sample_weight, checked
+        if weight is None: return None
+        weight = np.ascontiguousarray(weight, dtype=np.float64)
+        if weight.shape!=(n,) or not (np.isfinite(weight) & (weight>=0)).all(): raise ValueError(
+            f"{who}: sample_weight has shape {weight.shape} for {n} events; give one finite number of at least 0 per event")
+        if n and self.rate()*self.l2*weight.max()>=1: raise ValueError(
+            f"{who}: sample_weight goes up to {weight.max():g}, and lr·l2·weight must stay below 1; give smaller weights, or lower lr or l2")
+        return weight
+
+    def _sweep(self, M, y, learn, weight=None):
         pred = np.empty(M.shape[0])
         linear_sweep(M.indptr.astype(np.int64), M.indices.astype(np.int64), M.data, y, pred, self.weights_, self.intercept_,
-                     float(self._lr), float(self.l2), self._logistic, learn)
+                     self.rate(), float(self.l2), self._logistic, learn, weight)
         return pred
 
-    def _learn(self, X, y, method):
-        self._ready()
-        M,kind = self._features(X, self._who(method))
-        y = self._observed(X, y, M.shape[0], method)
-        if not len(y): return np.empty(0)
-        if not self.kind_: self.weights_,self.kind_ = np.zeros(M.shape[1]), kind
-        pred = self._sweep(M, y, True)
-        if not (np.isfinite(pred).all() and np.isfinite(self.intercept_[0])): raise FloatingPointError(
-            f"{self._who(method)}: predictions overflowed; lower lr, scale the features, and go back to the last save")
-        return pred
+    def _learn(self, X, y, method, weight=None):
+        who = self._who(method)
+        with self._lock:
+            self.ready()
+            M,kind,found = self._features(X, who)
+            y,weight = self._observed(X, y, M.shape[0], kind, who),self._counted(weight, M.shape[0], who)
+            if not len(y): return np.empty(0)
+            if self.target=='rating': self.take_scale(X, who)
+            if not self.kind_: self.weights_,self.kind_ = np.zeros(M.shape[1]), kind
+            self._kinds |= found
+            pred = self._sweep(M, self.to_stars(y), True, weight)
+            self._count += len(y)
+            if not (np.isfinite(pred).all() and np.isfinite(self.intercept_[0])): raise FloatingPointError(
+                f"{who}: predictions overflowed; lower lr, scale the features, and go back to the last save")
+            return self.from_stars(pred)
 
     def partial_fit(self,
-        X,      # Stream, DataFrame, dict of columns, `datasets` batch, or n dicts: hashed. Array or CSR (n, n_features): as it is
+        X,      # Stream, any other table, or n dicts: hashed. Array or CSR (n, n_features): as it is
         y=None, # What was observed; shape (n,); None reads the column `target` of a table
+        sample_weight=None, # What each event counts; shape (n,), at least 0; None for 1
     ):          # The learner itself
         """Learn events one after the other; nothing learned before is reset, and an empty batch changes nothing.
 
         Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything is learned from it, and
         `FloatingPointError` when the step is too long and predictions overflow."""
-        self._learn(X, y, 'partial_fit')
+        self._learn(X, y, 'partial_fit', sample_weight)
         return self
 
     def predict_learn(self,
         X,      # Events in time order, as for `partial_fit`
         y=None, # What was observed; shape (n,)
+        sample_weight=None, # What each event counts; shape (n,), at least 0; None for 1
     )->np.ndarray: # What was predicted for each event before it was learned; shape (n,)
         "The prequential pass in one sweep: each prediction is made before its event is learned."
-        return self._learn(X, y, 'predict_learn')
+        return self._learn(X, y, 'predict_learn', sample_weight)
 
     def predict(self,
         X, # As for `partial_fit`
     )->np.ndarray: # Predictions, in units of y; probabilities from the logistic one; shape (n,)
         "Score events; features never met add nothing, and before the first event the intercept alone answers."
-        self._ready()
-        M,_ = self._features(X, self._who('predict'))
-        if not self.kind_: M = sparse.csr_matrix((M.shape[0], 0))
-        return self._sweep(M, np.empty(0), False)
+        with self._lock:
+            self.ready()
+            M,*_ = self._features(X, self._who('predict'))
+            if not self.kind_: M = sparse.csr_matrix((M.shape[0], 0))
+            return self.from_stars(self._sweep(M, np.empty(0), False))
 
 # %% ../nbs/22_linear.ipynb #22eb2092
 class IncrementalLogistic(IncrementalLinear): # lint: long
@@ -258,28 +322,20 @@ def predict_one(self:IncrementalLinear,
     if not isinstance(x, Mapping): raise TypeError(f"{self._who('predict_one')}: x is {type(x).__name__}; give a dict of features")
     return float(self.predict([x])[0])
 
-# %% ../nbs/22_linear.ipynb #c9c65d1a
+# %% ../nbs/22_linear.ipynb #e60b6222
 @patch
-def save_pretrained(self:IncrementalLinear,
-    folder, # Where to; made when it is not there
-)->None:    # Nothing
-    "Save settings and weights: all that is needed to go on exactly here. No pickle."
-    self._ready()
-    params = {k: list(v) if k=='columns' else v.item() if isinstance(v, np.generic) else v for k,v in self.get_params().items()}
-    config = {'class': type(self).__name__, 'params': params, 'kind': self.kind_}
-    save_state(folder, config, dict(weights=self.weights_, intercept=self.intercept_))
+def arrays(self:IncrementalLinear): return dict(weights=self.weights_, intercept=self.intercept_)
+
+@patch
+def state(self:IncrementalLinear):
+    kinds = {str(o): [k.__name__ for k in x] for o,x in self._kinds.items()}
+    return dict(kind=self.kind_, rating_range=self.rating_range_ and list(self.rating_range_), kinds=kinds)
+
+@patch
+def restore(self:IncrementalLinear, arrays, config):
+    self.weights_,self.intercept_,self.kind_ = arrays['weights'].copy(),arrays['intercept'].copy(),config['kind']
+    self._scale(config.get('rating_range'))
+    self._kinds = {o: [k for k in _WORDS if k.__name__ in x] for o,x in config.get('kinds', {}).items()}
 
 @patch(cls_method=True)
-def from_pretrained(cls:IncrementalLinear,
-    folder,   # A folder that `save_pretrained` wrote
-    **params, # Settings that the file must have; anything else is an error
-):            # A learner that goes on where the saved one stood
-    """Load a learner. It goes on as if it had never stopped.
-
-    Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this class, or a setting that contradicts it."""
-    if 'columns' in params: params['columns'] = list(params['columns'])
-    config,arrays,_ = load_state(folder, cls.__name__, **params)
-    self = cls(**{**config['params'], 'columns': tuple(config['params']['columns'])})
-    self._ready()
-    self.weights_,self.intercept_,self.kind_ = arrays['weights'].copy(), arrays['intercept'].copy(), config['kind']
-    return self
+def upgrade(cls:IncrementalLinear, config, arrays): return {'n_events': int(config['kind'] is not None), **config},arrays

@@ -15,8 +15,9 @@ from .bert_online import IncrementalBert
 from .core import progress, unattended
 from .mf_online import IncrementalMF
 from .plots import COLORS
-from .streams import Stream, TextHistory, drift_stream, item_text, movielens_100k
+from .streams import Stream, TextHistory, item_text, movielens_100k
 from .text import find_checkpoint, item_vectors
+from .worlds import drift_stream
 
 # %% ../nbs/47_live.ipynb #d09b12d6
 def live_streams(
@@ -83,12 +84,13 @@ class LiveSession: # lint: long
     def __init__(self,
         stream:Stream, # For titles, the range of stars, and how many of them make a like
         models:dict,   # By name: learners that have followed the stream, with `partial_fit` and `recommend`
-        user='you',    # An id that they have never met
+        user=None,     # An id that they have never met; None for one of the kind that the stream has: -1 beside integers, else 'you'
         k:int=10,      # Length of the lists
     ):
         if not models: raise ValueError("LiveSession: no learners; give at least one, by name")
         if k<1: raise ValueError(f"LiveSession: k is {k}; use at least 1")
         if stream.items is None or 'title' not in stream.items: raise KeyError("LiveSession: the stream's items have no column title; add one")
+        if user is None: user = min(-1, int(stream.events['user'].min())-1) if stream.events['user'].dtype.kind in 'iu' and len(stream) else 'you'
         for name,m in models.items():
             if user in getattr(m, 'users_', ()): raise ValueError(f"LiveSession: {name} has met the user {user!r}; choose another id")
         self.stream,self.user,self.k,self._given = stream,user,k,dict(models)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np, torch
 from .bert_online import UpdatePolicy
 from .core import write_atomic
-from .learner import Remedy, at_least, check_settings, count
+from .learner import Remedy, at_least, check_settings
 
 # %% ../nbs/44_lora.ipynb #baa9247f
 class LoRALinear(torch.nn.Module):
@@ -150,7 +150,7 @@ class StepL2SP(Remedy):
     ): self.strength,self.every = strength,every
 
     def begin(self, learner):
-        check_settings(self, strength=at_least(0), every=count(1))
+        check_settings(self, strength=at_least(0), every=at_least(1))
         self.learner_,self.anchor_,self.steps_ = learner,None,0
 
     def renew(self): # from now on, these are the previous ones

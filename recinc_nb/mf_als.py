@@ -287,9 +287,11 @@ class GaussianMF(_RandomItems): # lint: long
 
     def refresh(self): self._drift = [np.array([self.drift]*self.n_factors + [o], dtype=np.float64) for o in (self.drift_user, self.drift_item)]
 
+    def tables(self): # as `gaussian_sweep` takes them
+        return *self.rows_['user'].tables.values(),*self.rows_['item'].tables.values(),self.mean_,*self._prior,*self._drift
+
     def sweep_var(self, users, items, y, pred, var, learn, weight=None):
-        gaussian_sweep(users, items, y, pred, var, *self.rows_['user'].tables.values(), *self.rows_['item'].tables.values(), self.mean_,
-                       *self._prior, *self._drift, float(self.noise), learn, weight)
+        gaussian_sweep(users, items, y, pred, var, *self.tables(), float(self.noise), learn, weight)
 
     def sweep(self, users, items, y, pred, learn, weight=None): self.sweep_var(users, items, y, pred, np.empty(len(pred)), learn, weight)
 
@@ -445,7 +447,10 @@ class OnlineStack(IdLearner): # lint: long
 
     def saved_params(self): return {o: x for o,x in super().saved_params().items() if o!='learners'} # `state` names them one by one
     def arrays(self): return super().arrays() | dict(mean=self.mean_, weights=self.weights_, inverse=self.inverse_) | self.learners_.arrays()
-    def state(self): return dict(given=self.learners is not None, learners=self.learners_.specs())
+    def state(self):
+        specs = self.learners_.specs()
+        for o,spec in zip(self.learners_, specs): spec['params'] = {name: x for name,x in spec['params'].items() if name in o.saved_params()}
+        return dict(given=self.learners is not None, learners=specs)
 
     def restore(self, arrays, config):
         super().restore(arrays, config)

@@ -443,7 +443,8 @@ def check(self:ImplicitALS):
     super(ImplicitALS, self).check()
     for r in self.remedies:
         if type(r).pull is not Remedy.pull or type(r).project is not Remedy.project: raise ValueError(
-            f"ImplicitALS: remedies holds {r!r}, but rows that are solved for take no pull and no projection; use remedies that replay, such as Reservoir")
+            f"ImplicitALS: remedies holds {r!r}, but rows that are solved for take no pull and no projection; "
+            "use remedies that replay, such as Reservoir")
 
 @patch
 def arrays(self:ImplicitALS):
@@ -489,7 +490,8 @@ def check(self:RankStack):
     super(RankStack, self).check()
     for name,cls in dict(softmax=SoftmaxMF, pairs=ItemItem).items():
         wrong = [o for o in getattr(self, name) or {} if o not in cls._get_param_names() or o in ('remedies', 'remember_seen')]
-        if wrong: raise ValueError(f"RankStack: {name} is {getattr(self, name)!r}; leave out {', '.join(map(repr, wrong))}, {cls.__name__} has no such setting here")
+        if wrong: raise ValueError(
+            f"RankStack: {name} is {getattr(self, name)!r}; leave out {', '.join(map(repr, wrong))}, {cls.__name__} has no such setting here")
     for m in self.members(): m.check()
 
 @patch

@@ -91,7 +91,12 @@ def mf_sweep( # lint: long
 
 # %% ../nbs/31_mf_online.ipynb #3d9bd2ac
 @njit(error_model='numpy', cache=True)
-def link(s, logistic): return np.float32(1)/(np.float32(1) + np.exp(-s)) if logistic is not None else s
+def link(
+    s,        # A score; float32
+    logistic, # As for `mf_sweep`
+):            # Stars, or P(like)
+    "From a score to a prediction."
+    return np.float32(1)/(np.float32(1) + np.exp(-s)) if logistic is not None else s
 
 @njit(error_model='numpy', cache=True)
 def pull_row(
@@ -161,7 +166,8 @@ class IncrementalMF(IdLearner): # lint: long
         self.rows_ = {side: Rows(factors=((self.n_factors,), np.float32), bias=((), np.float32), weight=((), np.float32)) for side in ('user', 'item')}
         self.mean_,self._short = np.zeros(2),None
         self._rngs = {side: np.random.default_rng([self.seed, n]) for n,side in enumerate(('user', 'item'))}
-        self._drawn = {side: (0, 0, rng.bit_generator.state) for side,rng in self._rngs.items()} # rows that have their start; where the last draw began, and from which state
+        # rows that have their start; where the last draw began, and from which state
+        self._drawn = {side: (0, 0, rng.bit_generator.state) for side,rng in self._rngs.items()}
         self._order,self._kept = ({}, {}),0 # with `max_rows`: rows, those used last at the end; entries of the log that were kept
         self._born = np.zeros((2, self.max_rows or 0), dtype=np.int64) # length of the log when a row was last emptied
         self._numbers = np.zeros(6, dtype=np.float32)
@@ -173,10 +179,10 @@ class IncrementalMF(IdLearner): # lint: long
 
     def grow(self, n_users, n_items):
         super().grow(n_users, n_items) # both sides have room before a number is drawn
-        self.draw_start('user', n_users)
-        self.draw_start('item', n_items)
+        self._draw_start('user', n_users)
+        self._draw_start('item', n_items)
 
-    def draw_start(self, side, n): # random starts, some rows ahead: a draw for each stranger would cost more than all the rest
+    def _draw_start(self, side, n): # random starts, some rows ahead: a draw for each stranger would cost more than all the rest
         rows,(done,_,_) = self.rows_[side],self._drawn[side]
         if n<=done: return
         to = min(len(rows['bias']), max(n, done + 1_024), self.max_rows or 2**62)
@@ -192,9 +198,9 @@ class IncrementalMF(IdLearner): # lint: long
         order = {f'{side}_order': np.array(list(o), dtype=np.int64) for side,o in zip(('user', 'item'), self._order)}
         return {'mean': self.mean_, 'born': self._born, **order, **super().arrays()}
 
-    def state(self): return dict(generators={side: self.generator_state(side) for side in self._rngs}, kept=self._kept)
+    def state(self): return dict(generators={side: self._generator_state(side) for side in self._rngs}, kept=self._kept)
 
-    def generator_state(self, side): # as if no row had been drawn ahead
+    def _generator_state(self, side): # as if no row had been drawn ahead
         done,first,before = self._drawn[side]
         n,rng = len(self.rows_[side]),np.random.default_rng()
         if n==done: return self._rngs[side].bit_generator.state
@@ -288,7 +294,8 @@ def place(self:IncrementalMF): # lint: long; the block for `mf_one`; only where 
     low,high = (0., 1.) if self.loss=='logistic' else self.rating_range_ or (_INF, -_INF) # no range yet: the long way finds one
     self._limits = self._drawn['user'][0],self._drawn['item'][0],low,high
     small,log = (self.users_._small, self.items_._small),self.seen_ # rows by id, for ids that are small integers
-    parts = [x for side in ('user', 'item') for x in self.rows_[side].tables.values()] + [self.mean_, self._numbers, *small, *log.pairs, self._count]
+    parts = [x for side in ('user', 'item') for x in self.rows_[side].tables.values()]
+    parts += [self.mean_, self._numbers, *small, *log.pairs, self._count]
     if self._short is not None and len(parts)==len(self._short[-1]) and all(a is b for a,b in zip(parts, self._short[-1])):
         self._short[-2][0][18] = 1
         return
@@ -296,8 +303,8 @@ def place(self:IncrementalMF): # lint: long; the block for `mf_one`; only where 
     tables,(mean,numbers),small,pairs = parts[:6],parts[6:8],parts[8:10],parts[10:12]
     address = lambda o: o.ctypes.data
     block = np.array([*map(address, (*tables, mean, numbers, *scratch[:2])), *(len(self.rows_[o]['bias']) for o in ('user', 'item')), self.n_factors,
-        self.loss=='logistic', *(x for o in small for x in (address(o), len(o))), 1, *map(address, pairs), len(pairs[0]) if self.remember_seen else -1,
-        address(log.count), address(self._count), address(scratch[2])], dtype=np.int64)
+        self.loss=='logistic', *(x for o in small for x in (address(o), len(o))), 1, *map(address, pairs),
+        len(pairs[0]) if self.remember_seen else -1, address(log.count), address(self._count), address(scratch[2])], dtype=np.int64)
     done = list(mf_one.overloads.values()) # compiled: call it without Numba's look at the types of what it gets
     run = done[0].entry_point if done else self._first
     self._short = block.ctypes.data,run,self.users_._rows,self.items_._rows,len(small[0]),len(small[1]),(block, scratch, log.count),parts
@@ -390,8 +397,9 @@ def _learn_capped(self:IncrementalMF, cols, y, weight, method):
     pred,rows,start = np.empty(len(y)),np.empty((2, len(y)), dtype=np.int64),0
     for n in range(len(y)+1):
         full = self.remember_seen and len(self.seen_) + n - start >= 2*self._kept + self._slack
-        if n==len(y) or full or any(len(m)==self.max_rows and keys[n] not in m for m,_,keys in sides): # learn what waits
-            if n>start: pred[start:n] = self._learn_rows(*rows[:,start:n], y[start:n], tuple(len(m) for m,*_ in sides), method, None if weight is None else weight[start:n])
+        if n==len(y) or full or any(len(m)==self.max_rows and keys[n] not in m._rows for m,_,keys in sides): # learn what waits
+            known,w = tuple(len(m) for m,*_ in sides),None if weight is None else weight[start:n]
+            if n>start: pred[start:n] = self._learn_rows(*rows[:,start:n], y[start:n], known, method, w)
             start = n
             if full: self._forget_seen()
         if n<len(y):
@@ -400,7 +408,7 @@ def _learn_capped(self:IncrementalMF, cols, y, weight, method):
 
 @patch
 def _row(self:IncrementalMF, side, m, id, key): # the row for an id, found, added or taken; it was used last
-    row,order = m.row(key),self._order[side]
+    row,order = m._rows.get(key, -1),self._order[side]
     if row<0 and len(m)<self.max_rows: row = m.row(id, add=True)
     elif row<0:
         row,name = next(iter(order)),('user', 'item')[side]

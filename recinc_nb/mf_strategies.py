@@ -8,8 +8,9 @@ __all__ = ['events_loss', 'events_grad', 'forgetting_terms', 'anchored_step', 'm
 # %% ../nbs/32_mf_strategies.ipynb #09e030cf
 import numpy as np
 from numba import njit
-from .baselines import IdMap, _id_back, grow_rows
-from .mf_online import IncrementalMF, mf_sweep
+from .learner import Remedy, checkpoint_class, count, grow_rows, one_of
+from .mf_online import IncrementalMF, MFRates, MFTables, mf_sweep, pull_row
+from .streams import _key
 
 # %% ../nbs/32_mf_strategies.ipynb #f6ebbbb1
 def _check_events(who, U, V, users, items, y):
@@ -93,146 +94,185 @@ def mf_strategy_sweep( # lint: long
     items,         # Rows of items; shape (n,), int64
     y,             # Stars, or labels in [0, 1]; shape (n,), float64
     pred,          # Receives the predictions; shape (n,), float64
-    user_factors,  # shape (n_users, d), float32
-    user_bias,     # shape (n_users,), float32
-    user_weight,   # Faded count of events; shape (n_users,), float32
-    item_factors,  # shape (n_items, d), float32
-    item_bias,     # shape (n_items,), float32
-    item_weight,   # Faded count of events; shape (n_items,), float32
+    user,          # `MFTables` of users
+    item,          # `MFTables` of items
     mean,          # Sum and number of all observations; shape (2,), float64
-    lr,            # Step size of factors; float32
-    l2,            # Penalty on factors; float32
-    shrink_user,   # As in `mf_sweep`
-    shrink_item,   # As in `mf_sweep`
-    decay_user,    # As in `mf_sweep`
-    decay_item,    # As in `mf_sweep`
-    logistic,      # Logistic loss instead of squared?
-    users_move,    # May users' rows move?
-    items_move,    # May items' rows move?
-    factors_move,  # May factors move, or biases alone?
-    first_user,    # Rows of users below this may not move
-    first_item,    # Rows of items below this may not move
+    rates,         # `MFRates`
+    logistic,      # True for the logistic loss, None for the squared one
+    may_user,      # May users' biases move, and their factors? two bools
+    may_item,      # The same for items
+    first,         # Rows of users, and of items, below these may not move; two whole numbers
     user_listed,   # Is the user among those that may move? shape (n_users,), bool
     item_listed,   # Is the item? shape (n_items,), bool
-    user_anchor,   # Older factors of the first users; shape (n_old_users, d), float32
-    item_anchor,   # Older factors of the first items; shape (n_old_items, d), float32
-    anchor,        # ρ of equation (7); stars; float32; 0 for none
+    weight=None,   # What each event counts; shape (n,), float64; None for 1
+    pull=None,     # `MFPull`: the anchor and ρ of equation (7); None for none
 ):
     "Predict and learn n events, one after the other, each moving only what it may: equations (1) and (8)."
-    one,again,pull = np.float32(1),np.empty(1),lr*anchor
+    one,again = np.float32(1),np.empty(1)
     h = one if logistic is None else np.float32(.25)
-    rate = lr/(one + pull)
+    slide = np.float32(0) if pull is None else rates.lr*pull.strength
+    rate = rates.lr/(one + slide)
     for n in range(len(users)):
         u,i,now = users[n],items[n],slice(n, n+1)
-        move_u = users_move and u>=first_user and user_listed[u]
-        move_i = items_move and i>=first_item and item_listed[i]
-        whole = move_u and move_i and factors_move and anchor==0
-        mf_sweep(users[now], items[now], y[now], pred[now], user_factors, user_bias, user_weight, item_factors, item_bias, item_weight,
-                 mean, lr, l2, shrink_user, shrink_item, decay_user, decay_item, logistic, whole)
+        move_u,move_i = may_user[0] and u>=first[0] and user_listed[u],may_item[0] and i>=first[1] and item_listed[i]
+        turn_u,turn_i = move_u and may_user[1],move_i and may_item[1]     # the factors, too
+        whole = turn_u and turn_i and slide==0
+        mf_sweep(users[now], items[now], y[now], pred[now], user, item, mean, rates, logistic, whole, None if weight is None else weight[now])
         if not whole:
-            p,q = user_factors[u],item_factors[i]
+            p,q,w = user.factors[u],item.factors[i],one if weight is None else np.float32(weight[n])
             e = e_slid = np.float32(y[n] - pred[n])
-            if anchor>0 and factors_move: # slide towards the anchor, and look at the error from there
-                if move_u and u<len(user_anchor): p[:] = (p + pull*user_anchor[u])/(one + pull)
-                if move_i and i<len(item_anchor): q[:] = (q + pull*item_anchor[i])/(one + pull)
-                mf_sweep(users[now], items[now], y[now], again, user_factors, user_bias, user_weight, item_factors, item_bias, item_weight,
-                         mean, lr, l2, shrink_user, shrink_item, decay_user, decay_item, logistic, False)
+            if pull is not None and slide>0 and (turn_u or turn_i): # slide towards the anchor, and look at the error from there
+                if turn_u: pull_row(user.factors, u, pull.user, slide)
+                if turn_i: pull_row(item.factors, i, pull.item, slide)
+                mf_sweep(users[now], items[now], y[now], again, user, item, mean, rates, logistic, False)
                 e_slid = np.float32(y[n] - again[0])
-            mean[0] += y[n]
-            mean[1] += 1
+            mean[0] += w*y[n]
+            mean[1] += w
             if move_u:
-                user_weight[u] = decay_user*user_weight[u] + one
-                user_bias[u] += e/(h*(user_weight[u] + shrink_user))
+                user.weight[u] = rates.decay_user*user.weight[u] + w
+                user.bias[u] += w*e/(h*(user.weight[u] + rates.shrink_user))
             if move_i:
-                item_weight[i] = decay_item*item_weight[i] + one
-                item_bias[i] += e/(h*(item_weight[i] + shrink_item))
-            if factors_move:
+                item.weight[i] = rates.decay_item*item.weight[i] + w
+                item.bias[i] += w*e/(h*(item.weight[i] + rates.shrink_item))
+            if turn_u or turn_i:
                 c = np.float32(0)
                 for f in range(len(p)): # only what moves counts
-                    if move_u: c += q[f]*q[f]
-                    if move_i: c += p[f]*p[f]
-                e_slid,keep = rate*e_slid/(one + rate*h*c),one - rate*l2
+                    if turn_u: c += q[f]*q[f]
+                    if turn_i: c += p[f]*p[f]
+                e_slid,keep = w*rate*e_slid/(one + w*rate*h*c),one - rate*rates.l2
                 for f in range(len(p)):
                     a,b = p[f],q[f]
-                    if move_u: p[f] = keep*a + e_slid*b
-                    if move_i: q[f] = keep*b + e_slid*a
+                    if turn_u: p[f] = keep*a + e_slid*b
+                    if turn_i: q[f] = keep*b + e_slid*a
 
 # %% ../nbs/32_mf_strategies.ipynb #d695c475
-_UPDATES = 'both', 'users', 'items', 'biases', 'new rows'
+_UPDATES = {'both': ((True, True), (True, True)), 'users': ((True, True), (False, False)), 'items': ((False, False), (True, True)),
+            'biases': ((True, False), (True, False)), 'new rows': ((True, True), (True, True)),
+            'users and item biases': ((True, True), (True, False))} # may biases of users move, and factors; the same of items
+def _tuples(id): return tuple(map(_tuples, id)) if isinstance(id, list) else id # JSON has lists for tuples
+def _keys(ids): return None if ids is None else {_key(_tuples(o)) for o in ids}
+_IDS = (lambda x: x is None or isinstance(x, list)),'a list of ids, or None for all'
 
 # %% ../nbs/32_mf_strategies.ipynb #e2490f78
 class MFStrategy(IncrementalMF): # lint: long
     """`IncrementalMF` whose updates, after a warm-up, move only some of the parameters: equations (1) and (8).
 
-    `update` may be changed between calls with `set_params`. Factors and counts of rows at the end of the warm-up are kept from then on.
+    `update`, `users` and `items` may be changed between calls with `set_params`; the count of rows at the end of the warm-up is kept.
+    `from_pretrained` also takes the folder of an `IncrementalMF`, and goes on from there as if that had been the warm-up.
     Raises `ValueError` for settings outside their range, at the first call.
-    Source: [Parikh and Boyd 2014](https://doi.org/10.1561/2400000003) for proximal steps, [Li, Grandvalet and Davoine
-    2018](https://proceedings.mlr.press/v80/li18a.html) for L2 to the starting point."""
+    Source: [Parikh and Boyd 2014](https://doi.org/10.1561/2400000003) for proximal steps."""
     def __init__(self,
-        update:str='both',      # Who moves after the warm-up: 'both', 'users', 'items', 'biases' or 'new rows'
+        update:str='both',      # Who moves after the warm-up: 'both', 'users', 'items', 'biases', 'new rows' or 'users and item biases'
         warmup:int=0,           # So many events move everything; at least 0
         users:list|None=None,   # Ids of users that may move after the warm-up; None for all
         items:list|None=None,   # Ids of items that may move after the warm-up; None for all
-        anchor:float=0.,        # Pull of factors towards their values at the end of the warm-up; stars; at least 0
         n_factors:int=32,       # Numbers per user and per item; 0 leaves biases alone
         loss:str='squared',     # 'squared' learns the column rating, 'logistic' the column label
         lr:float|None=None,     # Step size of factors; 1/stars; None: as tuned for `IncrementalMF`
         l2:float|None=None,     # Penalty on factors; stars; None: as tuned for `IncrementalMF`
+        init_std:float=.05,     # Standard deviation of a new row's factors; √stars
+        shrink_user:float=8.,   # Errors of size zero that a new user's bias starts with; events; above 0
+        shrink_item:float=3.,   # The same for items
+        decay_user:float=.9,    # What a user's next event leaves of the weight of older ones; in (0, 1]
+        decay_item:float=.99,   # The same for items
         seed:int=0,             # Of the random start of new rows
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
+        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        remedies:tuple=(),      # What mends the updates: `L2SP`, which pulls rows that may move, `Reservoir`; none that projects
     ):
-        super().__init__(n_factors=n_factors, loss=loss, lr=lr, l2=l2, seed=seed, remember_seen=remember_seen)
-        self.update,self.warmup,self.users,self.items,self.anchor = update,warmup,users,items,anchor
+        self.update,self.warmup,self.users,self.items = update,warmup,users,items
+        self.n_factors,self.loss,self.lr,self.l2,self.init_std = n_factors,loss,lr,l2,init_std
+        self.shrink_user,self.shrink_item,self.decay_user,self.decay_item = shrink_user,shrink_item,decay_user,decay_item
+        self.seed,self.remember_seen,self.rating_range,self.remedies = seed,remember_seen,rating_range,remedies
 
-    def _begin(self):
-        super()._begin()
-        self._check()
+    max_rows = None # rows that change hands would be neither old nor new
+    rules = {**IncrementalMF.rules, 'update': one_of(*_UPDATES), 'warmup': count(), 'users': _IDS, 'items': _IDS}
+    baked = 'warmup',
+
+    def check(self):
+        super().check()
         for o in ('users', 'items'):
-            if not (getattr(self, o) is None or isinstance(getattr(self, o), list)): raise ValueError(
-                f"MFStrategy: {o} is {getattr(self, o)!r}; use a list of ids, or None for all")
-        self._may = {o: None if getattr(self, o) is None else IdMap(map(_id_back, getattr(self, o))) for o in ('users', 'items')}
-        self._listed,self._marked = {o: np.zeros(0, dtype=bool) for o in self._may},dict(users=0, items=0)
-        self._n_old,self._anchors = None,[np.zeros((0, self.n_factors), dtype=np.float32)]*2
+            try: _keys(getattr(self, o))
+            except (TypeError, ValueError) as e: raise ValueError(f"MFStrategy: {o}: {e}") from None
+        for r in self.remedies:
+            if type(r).project is not Remedy.project: raise ValueError(
+                f"MFStrategy: {type(r).__name__} projects, which could move rows that may not; use it in IncrementalMF")
 
-    def _check(self):
-        if self.update not in _UPDATES: raise ValueError(f"MFStrategy: update is {self.update!r}; use one of {', '.join(map(repr, _UPDATES))}")
-        if not self.warmup>=0: raise ValueError(f"MFStrategy: warmup is {self.warmup!r}; use a count of events, at least 0")
-        if not 0<=self.anchor<np.inf: raise ValueError(f"MFStrategy: anchor is {self.anchor!r}; use a number of at least 0")
-        if self.anchor and not self.warmup: raise ValueError(
-            f"MFStrategy: anchor is {self.anchor} but warmup 0: there is nothing to stay close to; set a warmup")
+    def begin(self):
+        self._n_old = None # rows of users and items that had met an event when the warm-up ended
+        super().begin()
+
+    def refresh(self): # lists may have changed
+        super().refresh()
+        self._may = {o: _keys(getattr(self, o)) for o in ('users', 'items')}
+        self._listed,self._marked = {o: np.zeros(0, dtype=bool) for o in self._may},dict(users=0, items=0)
+        self._mark()
 
     def _mark(self): # who of the rows stands in the lists
         for o,m in (('users', self.users_), ('items', self.items_)):
-            old,n = self._marked[o],len(m)
-            self._listed[o] = grow_rows(self._listed[o], n)
-            self._listed[o][old:n] = True if self._may[o] is None else [id in self._may[o] for id in m.ids[old:n]]
-            self._marked[o] = n
+            old,n,may = self._marked[o],len(m),self._may[o]
+            self._listed[o],self._marked[o] = grow_rows(self._listed[o], n),n
+            self._listed[o][old:n] = True if may is None else [id is not None and _key(id) in may for id in m.ids[old:n]]
 
-    def _grow(self, n_users, n_items):
-        self._check() # `set_params` may have come between
-        super()._grow(n_users, n_items)
+    def grow(self, n_users, n_items):
+        super().grow(n_users, n_items)
         self._mark()
 
-    def _sweep(self, users, items, y, pred, known, learn):
-        cut = int(np.clip(self.warmup - self.mean_[1], 0, len(users))) if learn else len(users)
-        if cut: super()._sweep(users[:cut], items[:cut], y[:cut], pred[:cut], known, learn)
+    def first(self): # rows below these are old; the line is drawn when it is first asked for
+        if self._n_old is None: self._n_old = tuple(int(np.flatnonzero(self.rows_[o].used('weight')>0).max(initial=-1))+1 for o in ('user', 'item'))
+        return self._n_old if self.update=='new rows' else (0, 0)
+
+    def _learn_rows(self, users, items, y, known, method, weight=None): # with remedies a table is cut where the warm-up ends
+        left = self.warmup - self.n_
+        if not (self.remedies_ and 0<left<len(users)): return super()._learn_rows(users, items, y, known, method, weight)
+        parts = [[None if x is None else x[o] for x in (users, items, y, weight)] for o in (slice(left), slice(left, None))]
+        return np.concatenate([super(MFStrategy, self)._learn_rows(*o[:3], known, method, o[3]) for o in parts])
+
+    def sweep(self, users, items, y, pred, learn, weight=None, pull=None):
+        left = max(self.warmup - self.n_, 0) # of the warm-up; with remedies a table ends where it ends
+        cut = len(users) if not learn or self.remedies_ and left else min(left, len(users))
+        head,rest = (lambda x: None if x is None else x[:cut]),(lambda x: None if x is None else x[cut:])
+        if cut: super().sweep(*map(head, (users, items, y, pred)), learn, head(weight), pull)
         if cut==len(users): return
-        known = tuple(max(n, int(r[:cut].max(initial=-1))+1) for n,r in zip(known, (users, items)))
-        if self._n_old is None: self._draw_line(known)
-        first,f = self._n_old if self.update=='new rows' else (0, 0),np.float32
-        mf_strategy_sweep(users[cut:], items[cut:], y[cut:], pred[cut:], *self._tables.values(), self.mean_,
-            f(self._lr), f(self._l2), f(self.shrink_user), f(self.shrink_item), f(self.decay_user), f(self.decay_item), True if self.loss=='logistic' else None,
-            self.update!='items', self.update!='users', self.update!='biases', *first, *self._listed.values(), *self._anchors, f(self.anchor))
+        tables = [MFTables(*self.rows_[o].tables.values()) for o in ('user', 'item')]
+        mf_strategy_sweep(*map(rest, (users, items, y, pred)), *tables, self.mean_, MFRates(*self._numbers), True if self.loss=='logistic' else None,
+                          *_UPDATES[self.update], self.first(), *self._listed.values(), rest(weight), pull)
 
-    def _draw_line(self, known):
-        self._n_old = known
-        if self.anchor: self._anchors = [self._tables[side, 'factors'][:n].copy() for side,n in zip(('user', 'item'), known)]
+    def pull_rate(self, name, row): # 0 where it may not move
+        n = ('user', 'item').index(name.partition('_')[0])
+        may = self.n_<self.warmup or _UPDATES[self.update][n][1] and row>=self.first()[n] and [*self._listed.values()][n][row]
+        return super().pull_rate(name, row)*bool(may)
 
-    def _arrays(self): return {**super()._arrays(), **dict(zip(('user_anchor', 'item_anchor'), self._anchors))}
-    def _state(self): return {**super()._state(), 'n_old': self._n_old and list(self._n_old)}
-    def _set(self, arrays, config):
-        self._anchors = [arrays.pop(f'{o}_anchor').copy() for o in ('user', 'item')]
-        super()._set(arrays, config)
+    def state(self): return {**super().state(), 'n_old': self._n_old and list(self._n_old)}
+    def restore(self, arrays, config):
+        super().restore(arrays, config)
         self._n_old = config['n_old'] and tuple(config['n_old'])
-        self.users,self.items = (o and [_id_back(id) for id in o] for o in (self.users, self.items)) # JSON has lists for tuples
-        self._mark()
+        self.refresh()
+
+    @classmethod
+    def upgrade(cls, config, arrays): # an older version had the anchor for a setting
+        params = {o: [*map(_tuples, x)] if o in ('users', 'items') and x else x for o,x in config['params'].items()}
+        strength,old = params.pop('anchor', 0.),{o: arrays.pop(f'{o}_anchor') for o in ('user', 'item') if f'{o}_anchor' in arrays}
+        if strength:
+            config = {**config, 'remedies': [{'class': 'L2SP', 'params': dict(strength=strength, after=params['warmup'])}]}
+            arrays = arrays | {f'remedy.0.{o}_factors': x for o,x in old.items()} | {'remedy.0.anchored': np.array([config['n_old'] is not None])}
+        return {**config, 'params': params},arrays
+
+    @classmethod
+    def from_pretrained(cls,
+        folder,   # A folder that `save_pretrained` wrote: of an `MFStrategy`, or of an `IncrementalMF` to go on from
+        **params, # Settings that the file must have; for a folder of an `IncrementalMF` also `update`, `users` and `items` from now on
+    ):            # A learner that goes on where the saved one stood
+        "Load a strategy, or start one from a pretrained `IncrementalMF`, whose events count as the warm-up. Raises as `Learner.from_pretrained` does."
+        if checkpoint_class(folder)!='IncrementalMF': return super().from_pretrained(folder, **params)
+        own = {o: params.pop(o) for o in ('update', 'users', 'items') if o in params}
+        model = IncrementalMF.from_pretrained(folder, **params)
+        given = model.get_params(deep=False)
+        if given.pop('max_rows') is not None: raise ValueError(
+            f"MFStrategy.from_pretrained: the model has max_rows={model.max_rows}; rows that change hands are neither old nor new, so no strategy can go on from it")
+        self = cls(warmup=model.n_, **own, **given)
+        self.ready()
+        for r,its in zip(self.remedies_, model.remedies_): r.set({o: np.array(x) for o,x in its.arrays().items()})
+        config,arrays = model.own_state()
+        self.load({**arrays, **model.arrays()}, {**config, **model.state(), 'n_old': None, 'n_events': model.n_}, model.files())
+        return self

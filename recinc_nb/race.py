@@ -22,8 +22,9 @@ from .learner import IdMap, Learner, learner_spec
 from .mf_als import GaussianMF, IncrementalALS, OnlineStack
 from .mf_next import RankStack
 from .mf_online import IncrementalMF
-from .prequential import Report, TopReport, compare, paired_bootstrap, prequential, prequential_topn
-from .streams import Stream, drift_stream, item_text
+from .protocol import Report, TopReport, compare, paired_bootstrap, prequential, prequential_topn
+from .streams import Stream, item_text
+from .worlds import drift_stream
 
 # %% ../nbs/46a_race.ipynb #0c8ff306
 def _first(parts, n):

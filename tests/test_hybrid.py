@@ -1,22 +1,24 @@
-"""TextRidge, TextFilter and HybridStack: what every learner of ids promises, with text and without, and what is their own."""
-import math
+"""TextRidge, TextFilter and HybridStack: cutting and resuming with text, and what is their own."""
+import math, threading
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import check_cutting, check_resuming, state
+from old import check_old
 from recinc_nb.baselines import BiasBaseline, Popularity
 from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features
-from recinc_nb.mf_als import IncrementalALS, OnlineStack
-from recinc_nb.streams import drift_stream
+from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
+from recinc_nb.mf_online import IncrementalMF
+from recinc_nb.worlds import drift_stream
 
 rng = np.random.default_rng(0)
+pytestmark = pytest.mark.filterwarnings('ignore:.*12 and .12. are two ids')
 goods = pd.DataFrame(dict(title=list('abcdefg'), year=1990.), index=range(7))
 F = text_features(goods, rng.normal(size=(7, 5)), n_taste=3, n_prior=2)
 T = F.filter(like='taste')
-LEARNERS = {'ridge': TextRidge(), 'ridge with text': TextRidge(T), 'ridge on als': TextRidge(T, IncrementalALS(n_factors=2), forget=.9),
-            'filter': TextFilter(n_factors=3), 'filter with text': TextFilter(F, n_factors=2), 'one mood': TextFilter(memory=(30.,), mood=(.2,), n_factors=0),
-            'stack': HybridStack(learners=[BiasBaseline()]), 'stack with text': HybridStack(F, [BiasBaseline(), IncrementalALS(n_factors=2)]),
-            'likes': HybridStack(F, [BiasBaseline()], like_from=4.), 'the usual stack': HybridStack(F)}
+LEARNERS = {'ridge with text': TextRidge(T), 'ridge on als': TextRidge(T, IncrementalALS(n_factors=2), forget=.9), # without text: in the table of all learners
+            'filter with text': TextFilter(F, n_factors=2), 'one mood': TextFilter(memory=(30.,), mood=(.2,), n_factors=0),
+            'stack with text': HybridStack(F, [BiasBaseline(), IncrementalALS(n_factors=2)]), 'likes': HybridStack(F, [BiasBaseline()], like_from=4.)}
 every = pytest.mark.parametrize('name', LEARNERS)
 few = settings(max_examples=15, deadline=None)
 ids = st.one_of(st.integers(0, 6), st.sampled_from(['0', '1', True, False, (1, 'a')]))
@@ -34,16 +36,6 @@ def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cut
 @given(rows=events, at=st.integers(0, 30))
 def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_factory):
     check_resuming(LEARNERS[name], rows, at, tmp_path_factory.mktemp('m'))
-
-
-@every
-def test_strangers_get_the_prior_and_change_nothing(name):
-    stream = drift_stream(500, n_users=20, n_items=15, seed=2)
-    m = clone(LEARNERS[name]).partial_fit(stream)
-    before,prior = state(m),m.predict_one('who', 'what')
-    if m.target=='rating' and name!='likes': assert prior==pytest.approx(stream.events['rating'].mean(), abs=1e-5)
-    assert set(m.predict(dict(user=['a', 'b'], item=['c', 'd'])))=={prior}
-    assert m.recommend('who', k=3, exclude_seen=False) and state(m)==before
 
 
 @pytest.mark.parametrize('name', ['filter with text', 'stack with text', 'ridge with text'])
@@ -69,6 +61,7 @@ BAD = {'columns': (TextRidge(T.rename(columns={'taste 0': 'x'})), ValueError, "c
        'base': (TextRidge(T, Popularity()), TypeError, 'no learner of ratings'), 'noise': (TextFilter(noise=0.), ValueError, 'noise is 0.0'),
        'moods': (TextFilter(memory=(1.,), mood=(1., 2.)), ValueError, 'as many variances as times'), 'memory': (TextFilter(memory=(0.,), mood=(1.,)), ValueError, 'above 0'),
        'likes': (HybridStack(like_from=math.nan), ValueError, 'like_from is nan'), 'learner': (HybridStack(learners=[3]), TypeError, 'no learner of ratings'),
+       'text for a base': (TextRidge(T, TextFilter()), TypeError, 'no learner of ratings'), 'a base with a limit': (TextRidge(T, IncrementalMF(max_rows=3)), ValueError, 'max_rows=3'),
        'a stack without an order': (OnlineStack([TextFilter(F)]), ValueError, 'put it into a HybridStack')}
 
 @pytest.mark.parametrize('name', BAD)
@@ -77,11 +70,15 @@ def test_bad_settings_are_named(name):
     with pytest.raises(error, match=says): m.partial_fit(dict(user=[1], item=['x']), [3.])
 
 
-@pytest.mark.parametrize('time,says', [([math.nan], 'time is nan in row 0'), (['noon'], 'not a number')])
+@pytest.mark.parametrize('time,says', [([math.nan], 'time is nan in row 0'), (['noon'], "time is 'noon' in row 0"), (np.array(['1.5']), 'not a number'),
+    (pd.Series([pd.Timestamp('2020-01-01')]), r'time is datetime64.*give seconds'), ([None], 'time is missing in row 0'), ([1., 2.], 'differ in length')])
 def test_bad_times_are_met_at_the_door(time, says):
     m = TextFilter(n_factors=0)
     with pytest.raises(ValueError, match=says): m.partial_fit(dict(user=[1], item=[1], time=time), [3.])
-    assert not len(m.users_) if hasattr(m, 'users_') else True
+    with pytest.raises(ValueError, match=says): m.predict(dict(user=[1], item=[1], time=time))
+    assert not len(getattr(m, 'users_', ())) and m._now is None
+    for bad in ('noon', math.inf, [3.]):
+        with pytest.raises(ValueError, match='time is .*; give seconds'): m.learn_one(1, 1, 3., time=bad)
 
 
 def test_features_that_do_not_fit_are_named():
@@ -89,3 +86,76 @@ def test_features_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match='nan or inf'): text_features(goods, np.full((7, 2), math.nan))
     with pytest.raises(ValueError, match='at least 2'): text_features(goods.iloc[:1], np.ones((1, 2)))
     with pytest.raises(ValueError, match='n_taste is 0'): text_features(goods, np.ones((7, 2)), n_taste=0)
+
+
+@pytest.mark.parametrize('name', ['TextRidge', 'TextFilter', 'HybridStack'])
+def test_what_an_older_version_saved_goes_on_bit_for_bit(name): check_old(name)
+
+
+@pytest.mark.parametrize('model', [TextFilter(F, n_factors=2), HybridStack(F, [BiasBaseline()])])
+def test_the_time_is_read_from_every_kind_of_table(model):
+    from datasets import Dataset
+    pa = pytest.importorskip('pyarrow')
+    stream = drift_stream(150, n_users=9, n_items=9, seed=4)
+    columns = {o: stream.events[o].tolist() for o in ('user', 'item', 'rating', 'time')}
+    tables = [stream, stream.events, columns, pa.table(columns), Dataset.from_dict(columns), Dataset.from_dict(columns)[:]]
+    preds = [clone(model).predict_learn(o) for o in tables]
+    for o in preds[1:]: np.testing.assert_array_equal(o, preds[0])
+    m,late = clone(model).partial_fit(stream),{**columns, 'time': [o+1e6 for o in columns['time']]}
+    for o in (pa.table(late), Dataset.from_dict(late)): np.testing.assert_array_equal(m.predict(o), m.predict(late))
+    assert (m.predict(late)!=m.predict(columns)).any()
+    without = {o: x for o,x in columns.items() if o!='time'}
+    assert (clone(model).predict_learn(without)!=preds[0]).any() # and it matters
+
+
+def test_a_call_with_times_and_one_without_do_not_mix():
+    m = TextFilter(n_factors=0).partial_fit(dict(user=[1, 1, 2], item=[1, 2, 1], time=[0., 10., 12.]), [5., 5., 1.])
+    now,late,wrong = m.predict_one(1, 3),m.predict_one(1, 3, time=1e6),[]
+    def ask(time, right):
+        for _ in range(300):
+            if m.predict_one(1, 3, time)!=right or m.predict(dict(user=[1]*2, item=[3]*2, **({} if time is None else dict(time=[time]*2))))[0]!=right: wrong.append(time)
+    threads = [threading.Thread(target=ask, args=o) for o in ((None, now), (1e6, late))*2]
+    for o in threads: o.start()
+    for o in threads: o.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize('name', LEARNERS)
+def test_a_user_who_is_forgotten_is_a_stranger_and_items_stay(name):
+    stream = drift_stream(300, n_users=9, n_items=9, seed=4)
+    m = clone(LEARNERS[name]).partial_fit(stream)
+    stranger,other = m.score_items(-1),m.score_items(1)
+    assert m.forget_user(0) and len(m.seen(0))==0
+    np.testing.assert_array_equal(m.score_items(0), stranger)
+    np.testing.assert_array_equal(m.score_items(1), other)
+    m.learn_one(0, 1, 4.)
+    assert len(m.seen(0))==1
+
+
+def test_another_scale_is_the_same_in_another_unit_and_a_probability_has_none():
+    stream = drift_stream(200, n_users=9, n_items=9, seed=4)
+    percent = stream.events.assign(rating=(stream.events['rating']-1)*25)
+    for m in (LEARNERS['ridge on als'], LEARNERS['filter with text'], LEARNERS['stack with text']):
+        np.testing.assert_allclose(clone(m).set_params(rating_range=(0, 100)).predict_learn(percent), (clone(m).predict_learn(stream)-1)*25, rtol=1e-8)
+    likes = clone(LEARNERS['likes'])
+    np.testing.assert_allclose(clone(likes).set_params(like_from=75., rating_range=(0, 100)).predict_learn(percent), likes.predict_learn(stream), rtol=1e-9)
+
+
+def test_settings_change_at_once_or_are_refused():
+    stream = drift_stream(200, n_users=9, n_items=9, seed=4)
+    m = TextFilter(F, n_factors=2).partial_fit(stream)
+    before = m.predict_one(0, 1, time=1e6)
+    assert m.set_params(memory=(1., 2., 3.)).predict_one(0, 1, time=1e6)!=before
+    with pytest.raises(ValueError, match='as many variances'): m.memory = (1., 2.)
+    assert m.memory==(1., 2., 3.)
+    for learner,name,x in ((m, 'const', 1.), (m, 'features', None), (TextRidge(T).partial_fit(stream), 'scale', 2.), (HybridStack(F).partial_fit(stream), 'like_from', 3.)):
+        with pytest.raises(ValueError, match=f'{name} cannot change'): setattr(learner, name, x)
+
+
+def test_stacks_with_text_inside_are_saved_without_their_tables(tmp_path):
+    stream = drift_stream(200, n_users=9, n_items=9, seed=4)
+    for n,m in enumerate((OnlineStack([TextFilter(n_factors=2), TextRidge(base=GaussianMF(n_factors=2))]), HybridStack(F, [TextRidge(T, BiasBaseline())]))):
+        m.partial_fit(stream.take(100)).save_pretrained(tmp_path/str(n))
+        back = type(m).from_pretrained(tmp_path/str(n))
+        np.testing.assert_array_equal(back.predict_learn(stream.events.iloc[100:]), m.predict_learn(stream.events.iloc[100:]))
+        assert [type(o).__name__ for o in back.learners]==[type(o).__name__ for o in m.learners] and state(back)==state(m)

@@ -5,6 +5,7 @@ from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import check_cutting, check_resuming, python, state, table
 from contract import LEARNERS, MOVE_OLD_ROWS, every, of_ratings
+from old import check_old
 from recinc_nb import BiasBaseline, IncrementalMF, ItemItem, Learner, Popularity, RunningMean, Stream, drift_stream
 from recinc_nb.learner import IdMap, grow_rows
 
@@ -306,7 +307,8 @@ def test_a_setting_changes_at_once_or_is_refused_by_name(name, setting, tmp_path
     assert state(back)==state(m)
     unchanged = clone(LEARNERS[name]).partial_fit(stream.take(200))
     unchanged.partial_fit(rest)
-    if setting=='max_likes' or name=='mf, no factors' and setting in ('lr', 'l2'): return
+    idle = {'mf, no factors': ('lr', 'l2'), 'users only': ('decay_item', 'shrink_item')}.get(name, ())
+    if setting=='max_likes' or setting in idle: return
     assert state(unchanged)!=state(m) or (unchanged.score_items(0)!=m.score_items(0)).any(), f'{setting} had no effect'
 
 @every
@@ -505,3 +507,8 @@ def test_learners_travel_to_spawned_processes():
     stream = drift_stream(200, n_users=12, n_items=10, seed=9)
     models = [clone(m).partial_fit(stream) for m in LEARNERS.values()]
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool: assert list(pool.map(predicted, models))==[m.predict_one(0, 0) for m in models]
+
+
+# ---- checkpoints of before ----
+@pytest.mark.parametrize('name', ['RunningMean', 'BiasBaseline', 'BiasBaseline labels', 'Popularity', 'ItemItem', 'IncrementalMF', 'IncrementalMF logistic', 'IncrementalMF max_rows'])
+def test_checkpoints_of_before_go_on(name): check_old(name)

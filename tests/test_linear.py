@@ -1,14 +1,16 @@
 """What the neuron promises: any cutting is the same bits, save and resume, hashing that no process changes, scikit-learn and river, bad input."""
-import json, os
+import json, os, threading, warnings
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 from helpers import python, root
+from recinc_nb.learner import Learner
 from recinc_nb.linear import IncrementalLinear, IncrementalLogistic, hash_features
-from recinc_nb.prequential import prequential
-from recinc_nb.streams import Stream, drift_stream
+from recinc_nb.protocol import prequential
+from recinc_nb.streams import Stream
+from recinc_nb.worlds import drift_stream
 
 few = settings(max_examples=30, deadline=None)
 LEARNERS = {'linear': IncrementalLinear(lr=.1, intercept=3.), 'logistic': IncrementalLogistic(lr=.3), 'logistic, l2': IncrementalLogistic(lr=.2, l2=.1, n_features=64),
@@ -65,8 +67,9 @@ def test_resumed_in_a_new_process_with_another_hash_seed(tmp_path):
     clone(whole).partial_fit(taste.iloc[:1_000]).save_pretrained(tmp_path/'m')
     python('-c', f"""
 import numpy as np
+from recinc_nb.learner import Learner
 from recinc_nb.linear import IncrementalLogistic
-from recinc_nb.streams import drift_stream
+from recinc_nb.worlds import drift_stream
 e = drift_stream(2_000, n_users=60, n_items=50, seed=1).events
 m = IncrementalLogistic.from_pretrained({str(tmp_path/'m')!r}, columns=('user', 'item', 'taste'))
 np.save({str(tmp_path/'p.npy')!r}, m.predict_learn(e.assign(taste=[(u, 'x') for u in e['user']]).iloc[1_000:]))
@@ -271,3 +274,119 @@ def test_checkpoints_of_others_and_contradictions(tmp_path):
     with pytest.raises(FileExistsError): IncrementalLinear().save_pretrained(tmp_path/'m')
     with pytest.raises(FileNotFoundError): IncrementalLinear.from_pretrained(tmp_path/'nowhere')
     assert json.loads((tmp_path/'m'/'config.json').read_text())['params']['n_features']==2**18
+
+
+@pytest.mark.parametrize('name', ['linear', 'logistic'])
+def test_a_checkpoint_of_the_code_before_the_base_goes_on_bit_for_bit(name):
+    folder = root/'tests/data/old'/name
+    then = json.loads((folder/'goes_on.json').read_text())
+    m = Learner.from_pretrained(folder)
+    assert type(m) is {'linear': IncrementalLinear, 'logistic': IncrementalLogistic}[name] and m.n_>0 and m.columns==('user', 'item')
+    before = state(m)
+    m.set_params(lr=m.lr) # nothing that was learned is lost
+    assert state(m)==before and m.predict_learn(then['next']).tolist()==then['predictions']
+
+
+def test_what_can_change_changes_at_once_and_is_saved(tmp_path):
+    s = drift_stream(400, n_users=20, n_items=15, seed=4)
+    m = IncrementalLogistic(n_features=64).partial_fit(s[:200])
+    slow = IncrementalLogistic(n_features=64, lr=.7, l2=.1)
+    slow.ready()
+    slow.weights_,slow.intercept_,slow.kind_ = m.weights_.copy(),m.intercept_.copy(),'hashed'
+    m.set_params(lr=.7, l2=.1).save_pretrained(tmp_path)
+    back = IncrementalLogistic.from_pretrained(tmp_path)
+    expected = slow.predict_learn(s[200:])
+    for o in (m, back): np.testing.assert_array_equal(o.predict_learn(s[200:]), expected, strict=True)
+    for name,x in dict(n_features=128, columns=('item',), intercept=1., rating_range=(0, 1)).items():
+        with pytest.raises(ValueError, match=f'{name} cannot change'): m.set_params(**{name: x})
+    with pytest.raises(ValueError, match='less than 1/lr'): m.set_params(l2=2.)
+    assert (m.lr, m.l2, m.n_)==(.7, .1, 400)
+
+
+@pytest.mark.parametrize('kind', ['log', 'squared'])
+def test_weights_are_those_of_sklearn(kind):
+    rng = np.random.default_rng(0)
+    X,w = rng.normal(size=(80, 4)),rng.uniform(0, 3, 80)*(rng.random(80)<.8)
+    y = (rng.random(80)<.5).astype(float)
+    k = dict(learning_rate='constant', eta0=.05, shuffle=False, penalty=None)
+    ours = (IncrementalLogistic if kind=='log' else IncrementalLinear)(lr=.05).partial_fit(X, y, sample_weight=w)
+    theirs = SGDClassifier(loss='log_loss', **k).partial_fit(X, y, classes=[0, 1], sample_weight=w) if kind=='log' else SGDRegressor(**k).partial_fit(X, y, sample_weight=w)
+    np.testing.assert_allclose(ours.weights_, theirs.coef_.ravel(), rtol=0, atol=1e-10)
+    m = IncrementalLinear(l2=.1)
+    for bad,why in (([1.], 'shape'), ([1., -1.], 'at least 0'), ([1., np.nan], 'at least 0'), ([1., 300.], 'stay below 1')):
+        with pytest.raises(ValueError, match=why): m.partial_fit(X[:2], y[:2], sample_weight=bad)
+    assert m.n_==0 and not m.weights_.size
+
+
+def test_an_event_of_weight_0_is_none_and_the_penalty_is_weighted_too():
+    s = drift_stream(60, n_users=9, n_items=8, seed=4)
+    m = IncrementalLinear(l2=.5, lr=.1, n_features=64).partial_fit(s, sample_weight=np.arange(60)<40)
+    assert state(m)==state(IncrementalLinear(l2=.5, lr=.1, n_features=64).partial_fit(s[:40]))
+    twice = IncrementalLinear(l2=.5, lr=.1, n_features=64).partial_fit(s, sample_weight=np.full(60, 2.))
+    np.testing.assert_allclose(twice.weights_, IncrementalLinear(l2=.5, lr=.2, n_features=64).partial_fit(s).weights_, rtol=1e-12)
+
+
+@pytest.mark.parametrize('age,exc,why', [
+    (pd.array([1, None], dtype='Int64'), ValueError, r'age is missing.*\(row 1\)'), (pd.array([.5, None], dtype='Float64'), ValueError, r'age is missing.*\(row 1\)'),
+    (pd.array([True, None], dtype='boolean'), ValueError, r'age is missing.*\(row 1\)'), (pd.to_datetime(['2020-01-01', '2021-01-01']), TypeError, 'age holds times'),
+    (np.array(['2020-01-01', 'NaT'], dtype='datetime64[ns]'), TypeError, 'age holds times'), ([pd.Timestamp('2020-01-01')]*2, TypeError, r'age is the time 2020.*\(row 0\)'),
+    ([1., pd.NaT], ValueError, r'age is missing.*\(row 1\)'), ([1j, 2.], TypeError, 'age is 1j'), (np.ones((2, 2)), TypeError, 'categories are'), ('ab', TypeError, 'not a column')])
+def test_cells_that_are_no_feature_are_named_with_row_and_column(age, exc, why):
+    m = IncrementalLinear(columns=('user', 'item', 'age'))
+    with pytest.raises(exc, match=why): m.partial_fit(dict(user=[1, 2], item=[1, 2], age=age), [1., 2.])
+    assert m.n_==0
+
+
+@pytest.mark.parametrize('y', [np.array([1j, 2]), np.array(['1', '2'], dtype=object), [None, 1.], pd.array([1, None], dtype='Int64')])
+def test_targets_that_are_no_number(y):
+    for X in (np.ones((2, 3)), dict(user=[1, 2], item=[1, 2]), [dict(a=1.), dict(a=2.)]):
+        with pytest.raises(ValueError, match='number|missing|nan'): IncrementalLinear().partial_fit(X, y)
+    for X in (np.ones((2, 3))*1j, sparse.csr_matrix(np.ones((2, 3))*1j), np.array([['2020-01-01']], dtype='datetime64[s]')):
+        with pytest.raises(ValueError, match='which is no number'): IncrementalLinear().partial_fit(X, [1., 2.][:X.shape[0]])
+
+
+def test_a_kind_of_value_that_is_new_in_a_column_is_said_once(tmp_path):
+    m = IncrementalLinear(columns=('user', 'item', 'hour')).partial_fit(dict(user=[1], item=[1], hour=[24]), [3.])
+    with pytest.warns(UserWarning, match=r'hour 24.0 is a float \(a number\), but there is also an integer'): m.predict(dict(user=[1], item=[1], hour=[24.]))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        m.partial_fit(dict(user=[1], item=[1], hour=[24.]), [3.])
+    m.save_pretrained(tmp_path)
+    back = IncrementalLinear.from_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match="user '1' is a string, but there is also an integer"): back.predict_one(dict(user='1', item=1, hour=24))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        back.predict(dict(user=['1'], item=[1], hour=[24]))
+        hash_features(dict(user=np.array([1, 2]), item=pd.Series(['a', 'b'])))
+
+
+def test_a_table_needs_no_more_than_its_columns():
+    t = dict(age=[1., 2., 3.], rating=[1., 2., 3.])
+    a,b = IncrementalLinear(columns=('age',)).partial_fit(t),IncrementalLinear(columns=('age',)).partial_fit(pd.DataFrame(t).to_records(index=False))
+    c = IncrementalLinear(columns=('age',)).partial_fit(dict(age=t['age']), t['rating'])
+    assert state(a)==state(b)==state(c)
+    with pytest.raises(KeyError, match='no column rating; got age'): a.partial_fit(dict(age=[1.]))
+    with pytest.raises(KeyError, match='no column user; got age'): IncrementalLinear().partial_fit(dict(age=[1.]), [1.])
+
+
+def test_the_scale_of_a_stream(tmp_path):
+    s = drift_stream(300, n_users=20, n_items=15, seed=4)
+    percent = Stream(s.events.assign(rating=(s.events['rating']-1)*25), rating_range=(0, 100))
+    stars = IncrementalLinear(intercept=3.).predict_learn(s)
+    for m in (IncrementalLinear(intercept=3.), IncrementalLinear(intercept=3., rating_range=(0, 100))):
+        np.testing.assert_allclose(m.predict_learn(percent), (stars-1)*25, rtol=1e-9)
+        m.save_pretrained(tmp_path/'m')
+        back = IncrementalLinear.from_pretrained(tmp_path/'m')
+        np.testing.assert_array_equal(back.predict_learn(percent.events), m.predict_learn(percent.events), strict=True)
+        with pytest.raises(ValueError, match='one scale'): m.partial_fit(s)
+    plain = IncrementalLinear().partial_fit(dict(user=[1], item=[1]), [77.]) # any numbers, as they are
+    assert plain.predict_one(dict(user=1, item=1))==pytest.approx(3*.05*77) and plain.partial_fit(s).n_==301
+    with pytest.raises(ValueError, match='one scale'): plain.partial_fit(percent)
+
+
+def test_threads_do_not_tear_it():
+    m,s = IncrementalLogistic(n_features=64),drift_stream(2_000, n_users=20, n_items=15, seed=4)
+    threads = [threading.Thread(target=m.partial_fit, args=(s[a:a+500],)) for a in range(0, 2_000, 500)]
+    for o in threads: o.start()
+    for o in threads: o.join()
+    assert m.n_==2_000 and np.isfinite(m.weights_).all()

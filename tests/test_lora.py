@@ -4,6 +4,7 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from helpers import python
 from recinc_nb import IncrementalBert, drift_stream
+from recinc_nb.bert import pull_loss
 from recinc_nb.lora import LoRA, LoRALinear, TwinLoRA, base_sha256, inject_lora, load_adapter, merge_lora, renew_anchor, save_adapter
 from recinc_nb.text import load_bert
 
@@ -22,7 +23,7 @@ def learned(update, n=64, **kw):
     return m
 
 
-def state(m): return {k: v.tobytes() for k,v in m._arrays().items()}
+def state(m): return {k: v.tobytes() for k,v in m.arrays().items()} | {f'remedy {k}': v.tobytes() for r in m.remedies_ for k,v in r.arrays().items()}
 
 
 def read(bert):
@@ -111,7 +112,7 @@ def test_swapping_in_another_process_is_exact(tmp_path, kind):
     fresh = IncrementalBert('tiny', update=KINDS[kind])
     fresh.predict(world.take(1))                       # the same vocabulary, hence the same base
     other = copy.deepcopy(fresh)
-    rows = world.with_text().events[['text', 'text_pair', 'label']].iloc[64:80]
+    rows = world.with_text()[64:80]
     load_adapter(fresh, tmp_path/'a.safetensors')
     np.testing.assert_array_equal(fresh.predict(rows), (m._vectors.clear(), m.predict(rows))[1], strict=True)
     for o in (fresh, m): o.partial_fit(rows)
@@ -164,10 +165,13 @@ def test_the_anchor_is_renewed_every_so_many_steps():
     seen = []
     for n in range(5):
         m.partial_fit(world._part(16*(n+1), 16*(n+2)))
-        seen.append(int(m.model.bert.steps_since))
-    assert seen==[2, 3, 1, 2, 3]
-    renew_anchor(m.model.bert)
-    assert int(m.model.bert.steps_since)==0 and KINDS['plain'].penalty(m.model.bert)==0. and m.update.penalty(m.model.bert).item()==0.
+        seen.append(m.remedies_[0].steps_)
+    assert seen==[2, 0, 1, 2, 0]
+    m.partial_fit(world[96:112])
+    pulled = lambda: float(pull_loss(m.params(), m.remedies_))
+    assert pulled()>0
+    renew_anchor(m)
+    assert m.remedies_[0].steps_==0 and pulled()==0 and not KINDS['plain'].remedies()
 
 
 def test_bf16_autocast_runs_and_stays_close():

@@ -9,7 +9,7 @@ from recinc_nb.baselines import BiasBaseline, Popularity, RunningMean
 from recinc_nb.learner import L2SP
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack, fold_in, rls_update
 from recinc_nb.mf_online import IncrementalMF
-from recinc_nb.streams import drift_stream
+from recinc_nb.worlds import drift_stream
 
 few = settings(max_examples=25, deadline=None)
 

@@ -8,7 +8,7 @@ from helpers import root, state
 from recinc_nb.baselines import ItemItem
 from recinc_nb.learner import L2SP, Learner, Reservoir, hash_unit
 from recinc_nb.mf_next import ImplicitALS, RankStack, SoftmaxMF
-from recinc_nb.streams import drift_stream
+from recinc_nb.worlds import drift_stream
 
 LEARNERS = {'als': ImplicitALS(n_factors=3), 'als, all alike': ImplicitALS(n_factors=2, decay=1., alpha=30.), 'als, at most 3': ImplicitALS(n_factors=2, max_likes=3),
             'als, replay': ImplicitALS(n_factors=3, remedies=(Reservoir(size=9, k=2),)), 'softmax': SoftmaxMF(n_factors=5),

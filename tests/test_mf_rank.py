@@ -7,7 +7,7 @@ import helpers
 from helpers import root, state
 from recinc_nb.learner import L2SP, Learner, Reservoir, hash_unit
 from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD
-from recinc_nb.streams import drift_stream
+from recinc_nb.worlds import drift_stream
 
 LEARNERS = {'isgd': ISGD(n_factors=3, lr=.3), 'raisgd': RAISGD(n_factors=3, lr=.3), 'bpr': BPRMF(n_factors=3, n_candidates=1), 'bpr, hard': BPRMF(n_factors=3, n_candidates=4),
             'isgd, replay': ISGD(n_factors=3, remedies=(Reservoir(size=9, k=2),)), 'bpr, pull': BPRMF(n_factors=3, remedies=(L2SP(.5, after=10),))}

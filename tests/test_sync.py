@@ -49,8 +49,21 @@ def test_imports_go_downwards_only():
     python('-c', "import sys; from recinc_nb import IncrementalMF, movielens_100k, prequential; assert callable(prequential); assert 'torch' not in sys.modules", cwd='/')
 
 
-def test_every_public_name_is_there():
-    python('-c', "import recinc_nb; [getattr(recinc_nb, o) for o in recinc_nb.__all__]; import recinc_nb.prequential; from recinc_nb import prequential; assert callable(prequential)", cwd='/')
+def test_every_public_name_is_there_and_no_module_has_it():
+    "A module of that name would take its place in the package once it is imported; so would any other order of imports."
+    import recinc_nb
+    for name in recinc_nb.__all__:
+        assert not (root/'recinc_nb'/f'{name}.py').exists() and not (root/'recinc_nb'/name/'__init__.py').exists(), f'{name} is a module too; rename one'
+    python('-c', "import recinc_nb; [getattr(recinc_nb, o) for o in recinc_nb.__all__]; assert set(recinc_nb.__all__) <= set(dir(recinc_nb))", cwd='/')
+    for first,then in (('import recinc_nb.protocol as p', 'from recinc_nb import prequential'), ('from recinc_nb import prequential', 'import recinc_nb.protocol as p')):
+        python('-c', f"{first}; {then}; assert p.compare and p.prequential is prequential and callable(prequential)", cwd='/')
+    with pytest.raises(AttributeError, match="no attribute 'IncrementalNF'; it has"): recinc_nb.IncrementalNF
+    with pytest.raises(ImportError): from recinc_nb import nothing
+
+
+def test_the_package_itself_loads_in_no_time():
+    took = [float(python('-c', "import time; start = time.process_time(); import recinc_nb; print(time.process_time()-start)", cwd='/')) for _ in range(3)]
+    assert min(took)<.15, f'import recinc_nb takes {took} s of one core; load less'
 
 
 def test_the_notation_page_names_what_is_there():

@@ -13,8 +13,9 @@ sys.path.insert(0, str(root))
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
 from recinc_nb.core import machine, progress
 from recinc_nb.mf_online import IncrementalMF
-from recinc_nb.prequential import prequential, prequential_topn
-from recinc_nb.streams import drift_stream, movielens_100k
+from recinc_nb.protocol import prequential, prequential_topn
+from recinc_nb.streams import movielens_100k
+from recinc_nb.worlds import drift_stream
 
 def seconds(f):
     gc.collect()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from recinc_nb.bert_online import BlockLoop, IncrementalBert
 from recinc_nb.core import machine, progress, write_atomic
 from recinc_nb.lora import LoRA
-from recinc_nb.prequential import prequential
+from recinc_nb.protocol import prequential
 from recinc_nb.streams import movielens_100k
 from recinc_nb.text import find_checkpoint
 

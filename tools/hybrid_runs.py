@@ -15,7 +15,7 @@ from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.metrics import auc, log_loss, user_auc
-from recinc_nb.prequential import prequential
+from recinc_nb.protocol import prequential
 from recinc_nb.streams import movielens_100k
 
 out = root/'recinc_nb'/'results'/'hybrid.json'

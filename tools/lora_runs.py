@@ -15,8 +15,9 @@ from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.core import machine, write_atomic
 from recinc_nb.lora import LoRA, TwinLoRA
 from recinc_nb.metrics import auc
-from recinc_nb.streams import Stream, drift_stream
+from recinc_nb.streams import Stream
 from recinc_nb.text import encode_texts, find_checkpoint
+from recinc_nb.worlds import drift_stream
 
 FOLDER,OUT = root/'out'/'lora',root/'recinc_nb'/'results'/'lora.json' # where runs are kept until all are there; the record
 TURN = dict(n_events=4800, n_users=10, n_items=40, drift='sudden', share=1.)

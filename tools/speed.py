@@ -37,7 +37,7 @@ from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_rank import ImplicitALS, RankStack, SoftmaxMF
 from recinc_nb.mf_speed import _readable, _sgd_ahead, _sgd_fixed, _sgd_loop, _sgd_python, _sgd_rows, _touch, _triad, speed_bars
-from recinc_nb.prequential import from_river, prequential, prequential_topn
+from recinc_nb.protocol import from_river, prequential, prequential_topn
 from recinc_nb.streams import Stream, event_columns, movielens_100k
 from recinc_nb.vectors import aligned_zeros
 from sklearn.base import clone

@@ -26,7 +26,7 @@ from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_next import ImplicitALS, RankStack, SoftmaxMF
 from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD
-from recinc_nb.prequential import prequential, prequential_topn
+from recinc_nb.protocol import prequential, prequential_topn
 from recinc_nb.streams import movielens_100k
 
 SHARE = .3 # of the stream: what tuning may see

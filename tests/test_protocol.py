@@ -9,10 +9,10 @@ from recinc_nb import (BiasBaseline, HybridStack, IncrementalLinear, Incremental
                        drift_stream, prequential)
 from recinc_nb.baselines import Popularity
 from recinc_nb.metrics import log_loss, mae, normalized_entropy, rank_counts, rmse
-from recinc_nb.prequential import Report, TopReport, fading_mean, from_river, from_sklearn, oracle_report, paired_bootstrap, prequential_topn
+from recinc_nb.protocol import Report, TopReport, fading_mean, from_river, from_sklearn, oracle_report, paired_bootstrap, prequential_topn
 from test_learners import LEARNERS as id_learners
 
-module = sys.modules['recinc_nb.prequential']
+module = sys.modules['recinc_nb.protocol']
 few = settings(max_examples=30, deadline=None)
 ids = st.sampled_from([0, 1, 2, '0', '1', True, (1, 'a'), ('1', 'a'), 'x', 2**70])
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=50)
