@@ -49,20 +49,20 @@ class Log: # lint: long
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter('always')
             self.stream = next(self.parts())
-        self.said = [str(o.message) for o in said] or [_read_as(self.stream)]
-        self.users,self.items,self.n,self.likes = IdMap(what='user'),IdMap(what='item'),0,0
-        for s in self.parts():
-            label = s.events['label']
-            if not label.isin([0, 1]).all(): raise ValueError(
-                f"race_log: a label is {label[~label.isin([0, 1])].iloc[0]:g}; the race compares likes, so give 0 or 1")
-            self.n,self.likes = self.n+len(s),self.likes+int(label.sum())
-            self.rows(s.events)
+        self.said = [re.sub(r'^Stream\.(read|scan): ', '', str(o.message)) for o in said] or [_read_as(self.stream)]
+        self.users,self.items = IdMap(what='user'),IdMap(what='item')
+        parts = [self.columns_of(s.events) for s in self.parts()]
+        self.columns = {o: np.concatenate([c[o] for c in parts]) for o in parts[0]}
+        self.n,self.likes = len(self.columns['user']),int(self.columns['label'].sum())
 
-    def rows(self,
-        events:pd.DataFrame, # With columns user and item
-    )->dict:                 # Row numbers, int32: a few bytes where an id may take a hundred
-        "Users and items by number, in the order in which they were first met."
-        return {o: ids.rows(events[o].to_numpy(), add=True).astype(np.int32) for o,ids in (('user', self.users), ('item', self.items))}
+    def columns_of(self,
+        events:pd.DataFrame, # Of one part
+    )->dict:                 # Arrays: user and item as row numbers, rating where known, label
+        "What the table needs of each event, in 9 to 17 bytes, where an id alone may take a hundred."
+        odd = events.loc[~events['label'].isin([0, 1]), 'label']
+        if len(odd): raise ValueError(f"race_log: a label is {odd.iloc[0]:g}; the race compares likes, so give 0 or 1")
+        rows = {o: ids.rows(events[o].to_numpy(), add=True).astype(np.int32) for o,ids in (('user', self.users), ('item', self.items))}
+        return {**rows, **{o: events[o].to_numpy(dtype=np.float64) for o in ('rating',) if o in events}, 'label': events['label'].to_numpy(dtype=np.int8)}
 
     def parts(self)->Iterator[Stream]:
         "The events anew, as streams that follow each other."
@@ -100,17 +100,17 @@ def run_learner(
     log:Log,  # Its events
     name:str, # What tables call the learner
 )->Report:    # Users and items by their numbers in `log`
-    "One learner, prequentially, over all parts of a log. What is kept takes some 40 bytes an event, however long the ids are."
+    "One learner, prequentially, over all parts of a log. Of each event 8 bytes are kept, the prediction."
     target = getattr(model, 'target', 'rating')
     metrics = ('rmse', 'auc', 'user_auc') if target=='rating' else ('log_loss', 'auc', 'user_auc')
     if hasattr(model, 'get_params'): prequential(clone(model), log.stream.take(10), metrics) # compiles before the clock starts
-    done = []
+    pred,seconds = [],0.
     for s in log.parts():
         r = prequential(model, s, metrics, target=target, name=name)
-        kept = {o: s.events[o].to_numpy() for o in ('rating', 'label') if o in s.events}
-        done.append(replace(r, frame=pd.DataFrame({**log.rows(s.events), **kept, 'pred': r.frame['pred'].to_numpy()})))
-    frame = pd.concat([r.frame for r in done], ignore_index=True)
-    return replace(done[0], frame=frame, seconds=sum(r.seconds for r in done))
+        seconds += r.seconds
+        pred.append(r.frame['pred'].to_numpy().copy()) # and not the frame, which holds the ids
+    frame = pd.DataFrame({**log.columns, 'pred': np.concatenate(pred)}, copy=False)
+    return replace(r, stream_name=log.stream.name, frame=frame, seconds=seconds)
 
 # %% ../nbs/46a_race.ipynb #1627e662
 START = .3 # the share of the events that the columns called "later" leave out
@@ -189,8 +189,8 @@ def verdict(
     parts = [replace(later(r, n), metrics=(metric,)) for r in reports]
     order = sorted(parts, key=lambda r: np.nan_to_num(sign*r.summary[metric], nan=np.inf)) # of equals, the null
     best,*rest = order
-    text = f'Best after the first {START:.0%} of the events: {best.name}, {_NAMES[metric]} {best.summary[metric]:.4f}.'
-    if best.name==reports[0].name: text += ' That is the null: no learner found anything here.'
+    text = f'Best after the first {START*100:.0f} % of the events: {best.name}, {_NAMES[metric]} {best.summary[metric]:.4f}.'
+    if best.name==reports[0].name: return best.name,f'{text} That is the null: no learner found anything here.'
     if not rest or len(best.frame)<100: return best.name,text
     gap = paired_bootstrap(best, rest[0], metric, block=min(1_000, len(best.frame)//10))*-sign
     low,high = sorted(gap[['low', 'high']])
@@ -206,6 +206,9 @@ def _figure(groups):
         first = next((r for r in others if r.name==best), null)
         rest = [r for r in others if r is not first]
         first.plot(*([null] if first is not null else []), *rest, n=int(np.clip(len(null.frame)//100, 2, 20)), ax=ax)
+        low,high = ax.get_ylim()
+        ax.set_ylim(top=high + .4*(high-low)) # room for the legend
+        ax.legend(frameon=False, loc='upper right', ncols=2)
     return fig
 
 def _replace_best(new, folder): # one's own older winner makes room
@@ -284,7 +287,7 @@ def race_log( # lint: long
         say(f'Note: {text}.\n')
     def show(kind, title, reports, n):
         tables[kind] = race_table(reports, n)
-        say(f'{stream.name}, {title}; later: after the first {START:.0%}\n{tables[kind].to_string()}\n')
+        say(f'{stream.name}, {title}; later: after the first {START*100:.0f} %\n{tables[kind].to_string()}\n')
     settings,best,model = {},None,None
     if alike: note('every row is a like, so there is nothing to predict, and lists alone can tell learners apart')
     else:
@@ -363,7 +366,7 @@ def _in_words(text): # 'pass user=…' as a command line has it
     text = re.sub(r'\brating_range=\((\S+?), (\S+?)\)', r'--rating-range \1 \2', text)
     text = text.replace('time=False', '--time none').replace('columns=[…], one name per column', '--columns, their names with commas between')
     text = text.replace('use Stream.read, which sorts in memory', 'leave out --chunk, and it is sorted in memory').replace('text=True', '--text')
-    return re.sub(rf"\b({'|'.join(_OPTIONS)})=", lambda m: f"--{m[1].replace('_', '-')} ", text)
+    return re.sub(rf"\b({'|'.join(_OPTIONS)})=(?=(\S))", lambda m: f"--{m[1].replace('_', '-')}" + ' '*(m[2]!=','), text)
 
 def _column(text): # of the command line, for `Stream.read`
     return {'none': False, '1': 1}.get(text, text)

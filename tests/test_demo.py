@@ -1,18 +1,24 @@
 """The main job, as a user starts it, on 2,000 events of each stream."""
-import json, os, subprocess, sys, sysconfig
+import json, os, subprocess, sys, tomllib
+from importlib import import_module
 from pathlib import Path
 import pytest
+from helpers import root
 from recinc_nb import demo as demo_module # the module: importing it loads no torch
 
-RECINC = Path(sysconfig.get_paths()['scripts'])/'recinc'
 NAMES = {'movielens': 'MovieLens-100K', 'drift': 'drift stream (sudden)'}
 BERT = {'movielens': (.6, .7), 'drift': (.53, .8)} # AUC above, log-loss below; a coin has .5 with a standard error of .013, and .69
 
 
 def recinc(*args, cwd, **env):
-    command = [RECINC] if RECINC.exists() else [sys.executable, '-c', 'from recinc_nb.demo import main; raise SystemExit(main())']
-    return subprocess.run([*map(str, command), *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=900,
+    command = [sys.executable, '-c', 'from recinc_nb.race import main; raise SystemExit(main())'] # what the script `recinc` does
+    return subprocess.run([*command, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=900,
                           env={**os.environ, 'PYTHONPATH': str(Path(demo_module.__file__).parent.parent), **env})
+
+
+def test_the_script_is_there():
+    module,_,name = tomllib.loads((root/'pyproject.toml').read_text())['project']['scripts']['recinc'].partition(':')
+    assert (module, name)==('recinc_nb.race', 'main') and callable(getattr(import_module(module), name))
 
 
 @pytest.mark.parametrize('data', NAMES)
@@ -50,3 +56,13 @@ def test_the_drift_stream_steps_in_when_movielens_cannot_be_had(tmp_path, monkey
 def test_bad_arguments_end_in_a_line_not_a_traceback(args, words, tmp_path):
     out = recinc('demo', *args, cwd=tmp_path)
     assert out.returncode==2 and words in out.stderr and 'Traceback' not in out.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('where, words', [('taken', 'is a file'), ('taken/below', 'is a file'), ('/proc/nowhere', 'cannot be written')])
+def test_a_bad_place_is_told_before_the_run(where, words, tmp_path, monkeypatch, capsys):
+    from recinc_nb.race import main
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo_module, '_stream', lambda *a: pytest.fail('the run has begun'))
+    (tmp_path/'taken').write_text('mine')
+    assert main(['demo', '--out', where])==2 and words in (said := capsys.readouterr().err) and said.count('\n')==1
+    assert (tmp_path/'taken').read_text()=='mine'
