@@ -223,6 +223,14 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         self.history_,self._met,self._given = _Past(self.history),None,None
         self._take_items()
 
+    def _change(self, new): # what was only remembered stays, too
+        kept = {o: self.__dict__[o] for o in ('users_', 'items_', 'seen_', 'history_', '_met') if o in self.__dict__}
+        super()._change(new)
+        if self.n_ or not len(kept.get('seen_', ())): return
+        self.ready()
+        self.__dict__.update(kept)
+        self.refresh()
+
     def _take_items(self):
         if self.items is None or self.items is self._given: return
         self.history_.texts = {**self.history_.texts, **_catalog(self.items, type(self).__name__)}
@@ -464,7 +472,10 @@ def item_vectors(self:IncrementalBert): # of the items' texts; zeros for an item
     return out
 
 @patch
-def wipe_user(self:IncrementalBert, row): self.history_.past.pop(_key(self.users_.ids[row]), None)
+def wipe_user(self:IncrementalBert, row):
+    self.history_.past.pop(_key(self.users_.ids[row]), None)
+    if any(getattr(r, 'kept_', None) for r in self.remedies_): self._warn_once('kept', f"{self._who('forget_user')}: texts of events that a remedy "
+        "keeps for replay do not say whose they are, and stay; to be rid of them, learn anew without the user")
 
 # %% ../nbs/43_bert_online.ipynb #7a09fc58
 @patch

@@ -13,7 +13,7 @@ import torch
 from .bert import statements
 from .bert_online import IncrementalBert
 from .core import load_state, progress, save_state
-from .learner import check_settings, checkpoint_class, count, find_class
+from .learner import check_settings, count, find_class
 from .metrics import log_loss
 from .protocol import Report
 from .streams import Stream, TextHistory

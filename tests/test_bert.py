@@ -427,3 +427,19 @@ def test_learning_and_asking_from_threads():
             else: assert m.recommend(3, k=3) and m.predict(world[:4]).shape==(4,) and len(m.similar(3, 2))==2
     with ThreadPoolExecutor(4) as pool: list(pool.map(ask, range(4)))
     assert m.n_==32+2*24 and len(m.seen_)==m.n_
+
+
+def test_what_was_remembered_stays_when_a_setting_changes_and_replayed_texts_are_said():
+    m = IncrementalBert('tiny', update='head').remember(world[:30])
+    past = {u: tuple(map(list, o)) for u,o in m.history_.past.items()}
+    m.set_params(lr=1e-3, history=10)
+    assert m.n_==0 and len(m.seen_)==30 and {u: tuple(map(list, o)) for u,o in m.history_.past.items()}==past and m.partial_fit(world[30:40]).n_==10
+    kept = learned(32, update='head', remedies=(Reservoir(20),))
+    with pytest.warns(UserWarning, match='keeps for replay'): kept.forget_user(3)
+
+
+def test_a_policy_of_the_first_version_says_what_has_become_of_its_penalty():
+    class Old(UpdatePolicy):
+        def prepare(self, bert): pass
+        def penalty(self, bert): return 0.
+    with pytest.raises(TypeError, match='Old has a method penalty, which nobody calls any more'): learned(16, update=Old())
