@@ -375,13 +375,8 @@ def public_defs(cell):
 HOOKS = set("""begin start check refresh ready grow sweep sweep_var sweep_pulled arrays state restore saved_params files own_state load upgrade
     wipe_user item_vectors popular score_ids score_rows params like_param pull_rate apply close place begin_seen to_stars from_stars tables
     stops mix pull project learned forget set tuned specs
-<<<<<<< HEAD
-    sort_key team take columns starts common learn_likes table_names most run all_scores members opinions shares learn_like
-    rate first build assemble freeze groups told_params policy_remedies old_arrays renew check_member""".split())
-=======
-    score_items build assemble freeze groups told_params policy_remedies old_arrays renew
+    score_items build assemble freeze groups told_params policy_remedies old_arrays renew rate first check_member
     sort_key team take columns starts common learn_likes table_names most run all_scores members opinions shares learn_like""".split())
->>>>>>> bert
 
 def is_hook(d, owner):
     of = getattr(d.args.args[0].annotation, 'id', '') if not owner and isinstance(d, ast.FunctionDef) and patched(d) and d.args.args else ''
