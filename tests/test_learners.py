@@ -7,7 +7,10 @@ from helpers import check_cutting, check_resuming, python, state, table
 from contract import LEARNERS, MOVE_OLD_ROWS, every, of_ratings
 from old import check_old
 from recinc_nb import BiasBaseline, IncrementalMF, ItemItem, Learner, Popularity, RunningMean, Stream, drift_stream
+from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge
 from recinc_nb.learner import IdMap, grow_rows
+
+WithTime = TextRidge, TextFilter, HybridStack
 
 few = settings(max_examples=25, deadline=None)
 
@@ -125,7 +128,7 @@ def test_all_kinds_of_tables_are_the_same(name):
     from datasets import Dataset
     stream = drift_stream(200, n_users=20, n_items=15, seed=4)
     e = stream.events
-    columns = {o: e[o].tolist() for o in ('user', 'item', 'rating', 'label')}
+    columns = {o: e[o].tolist() for o in ('user', 'item', 'rating', 'label', 'time')}
     tables = [stream, e, e.iloc[::1], columns, {o: e[o].to_numpy() for o in columns}, Dataset.from_dict(columns), Dataset.from_dict(columns)[:], next(Dataset.from_dict(columns).iter(200))]
     states = [state(clone(LEARNERS[name]).partial_fit(o)) for o in tables]
     assert all(o==states[0] for o in states)
@@ -275,6 +278,7 @@ def other(m, name):
     x = getattr(m, name)
     if name in ('learners', 'base', 'features', 'users', 'items', 'remedies', 'learn'): return None
     if isinstance(x, bool): return not x
+    if isinstance(x, tuple) and x and isinstance(x[0], float): return tuple(.9*o for o in x)
     return dict(loss={'squared': 'logistic', 'logistic': 'squared'}, target={'rating': 'label', 'label': 'rating'}).get(name, {}).get(x) or (
         'biases' if name=='update' else (0., 9.) if name=='rating_range' else 7 if x is None and name in ('max_rows', 'max_likes') else .5 if x is None else
         x+1 if isinstance(x, int) else x*.9 if x>0 else .01)
@@ -338,7 +342,7 @@ def test_settings_do_not_depend_on_the_unit_of_the_rating(name, low, high):
     np.testing.assert_allclose(given.predict_learn(e), got, atol=2e-4*unit)
     single = clone(LEARNERS[name]).set_params(rating_range=(low, high))
     for u,i,y in e[['user', 'item', 'rating']].head(60).itertuples(index=False): single.learn_one(u, i, y)
-    assert abs(single.predict_one(0, 0) - given.__class__(**single.get_params()).partial_fit(e.head(60)).predict_one(0, 0)) < 1e-9
+    assert abs(single.predict_one(0, 0) - clone(given).partial_fit(e.head(60).drop(columns='time')).predict_one(0, 0)) < 1e-9
     assert [i for i,_ in stars.recommend(0, 3)]==[i for i,_ in theirs.recommend(0, 3)]
 
 @of_ratings
@@ -441,18 +445,18 @@ def test_a_tensor_is_the_number_that_it_holds(name, tmp_path):
     from datasets import Dataset
     e = drift_stream(200, n_users=10, n_items=8, seed=8).events
     plain = clone(LEARNERS[name]).partial_fit(e)
-    columns = {o: e[o].tolist() for o in ('user', 'item', 'rating', 'label')}
+    columns = {o: e[o].tolist() for o in ('user', 'item', 'rating', 'label', 'time')}
     tensors = [dict(columns, user=torch.tensor(columns['user']), item=[torch.tensor(i) for i in columns['item']]), Dataset.from_dict(columns).with_format('torch'),
                Dataset.from_dict(columns).with_format('numpy'), Dataset.from_dict(columns).with_format('pandas'), Dataset.from_dict(columns).with_format('arrow')]
     for X in tensors: assert state(clone(LEARNERS[name]).partial_fit(X))==state(plain)
     single = clone(LEARNERS[name])
-    for u,i,r,l in zip(*columns.values()): single.learn_one(torch.tensor(u), np.int64(i), l if m_target(single)=='label' else r)
+    for u,i,r,l,t in zip(*columns.values()):
+        when = dict(time=t) if isinstance(single, WithTime) else {}
+        single.learn_one(torch.tensor(u), np.int64(i), l if single.target=='label' else r, **when)
     assert state(single)==state(plain)
     pair = clone(LEARNERS[name]).partial_fit(dict(user=[(np.int64(1), 'a')], item=[np.str_('x')], rating=[3.], label=[1]))
     pair.save_pretrained(tmp_path/'m')
     assert type(pair).from_pretrained(tmp_path/'m').users_.ids==[(1, 'a')]
-
-def m_target(m): return m.target
 
 @every
 def test_ids_of_a_kind_never_met_are_named(name):
@@ -464,7 +468,7 @@ def test_ids_of_a_kind_never_met_are_named(name):
 def test_read_only_and_memory_mapped_columns(name, tmp_path):
     e = drift_stream(200, n_users=10, n_items=8, seed=8).events
     mapped = {}
-    for o in ('user', 'item', 'rating', 'label'):
+    for o in ('user', 'item', 'rating', 'label', 'time'):
         np.save(tmp_path/f'{o}.npy', e[o].to_numpy())
         mapped[o] = np.load(tmp_path/f'{o}.npy', mmap_mode='r')
     assert state(clone(LEARNERS[name]).partial_fit(mapped))==state(clone(LEARNERS[name]).partial_fit(e))

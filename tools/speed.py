@@ -64,7 +64,9 @@ def c_sweep(number='float'):
     if not shutil.which('gcc'): return None
     with tempfile.TemporaryDirectory() as d:
         (Path(d)/'sweep.c').write_text(C.replace('float', number))
-        subprocess.run(['gcc', '-O3', '-march=native', '-ffast-math', '-shared', '-fPIC', 'sweep.c', '-o', 'sweep.so'], cwd=d, check=True)
+        subprocess.run(['gcc', '-O3', '-march=native', '-ffast-math', '-fPIC', '-c', 'sweep.c'], cwd=d, check=True)
+        # linked without -ffast-math: with it gcc adds code that lets the whole process round subnormal numbers to zero
+        subprocess.run(['gcc', '-shared', 'sweep.o', '-o', 'sweep.so'], cwd=d, check=True)
         lib = ctypes.CDLL(f'{d}/sweep.so')
     at = lambda a: a.ctypes.data_as(ctypes.c_void_p)
     c_number = getattr(ctypes, f'c_{number}')
