@@ -754,6 +754,9 @@ def _file(path, sep, columns, who): # lint: long
     if long is not None: raise ValueError(
         f"{who}: {path.name}, line {long+1} has {len(rows[long])} cells for {len(f.names)} columns: {head[long][:80]!r}; mend it, or pass sep= or columns=")
     f.names = [*f.names, *(f'column_{n}' for n in range(len(f.names), max(map(len, rows))))] # empty cells after the last comma
+    f.names = [o or f'column_{n}' for n,o in enumerate(f.names)]
+    twice = next((o for o in f.names if f.names.count(o)>1), None)
+    if twice is not None: raise ValueError(f"{who}: {path.name}: two columns are called {twice}; give each a name of its own")
     return f
 
 def _shape(rows, name, who): # lint: long
@@ -766,9 +769,10 @@ def _shape(rows, name, who): # lint: long
         return ['user', 'time', 'artist_id', 'artist', 'track_id', 'track'], dict(user='user', item='artist', label=1, time='time')
     stars = every(2, _is_number) and every(3, late) or every(2, few) and every(3, _is_number)
     if wide==4 and stars: return ['user', 'item', 'rating', 'time'], {}
-    if wide==4 and every(3, str.isdecimal) and not every(2, _is_number): # Last.fm, 360,000 users: counts of plays
+    no_id = lambda o: o=='' or bool(re.fullmatch('[0-9a-f-]{8,}', o)) and not _is_number(o)
+    if wide==4 and every(1, no_id) and every(3, str.isdecimal) and not every(2, _is_number): # Last.fm, 360,000 users: counts of plays
         return ['user', 'artist_id', 'artist', 'plays'], dict(item='artist')
-    if wide==3 and every(2, _is_number): return ['user', 'item', 'rating'], {}
+    if wide==3 and every(2, few): return ['user', 'item', 'rating'], {}
     if wide==3 and not every(1, _is_number): return ['item', 'title', 'genres'], {}
     if wide==24: return ['item', 'title', 'released', 'video', 'url', *(f'genre_{n}' for n in range(19))], {}
     if wide==5 and every(2, str.isalpha): return ['user', 'age', 'gender', 'occupation', 'zip_code'], {}
@@ -818,8 +822,16 @@ def _frames(f, n, who, only=None): # lint: long
                            keep_default_na=False, na_values=[''], quoting=csv.QUOTE_MINIMAL if f.sep in ',;' else csv.QUOTE_NONE, chunksize=n)
             try:
                 with pd.read_csv(lines, **options) as parts:
-                    for o in parts: yield o[names]
+                    for o in parts: yield _bare_ids(o[names], f, who)
             except pd.errors.ParserError as e: raise ValueError(f"{who}: {f.path.name}: {str(e).strip()}; mend the line, or pass sep=") from None
+
+def _bare_ids(part, f, who): # ids of a text file without the spaces around them; whole numbers are no floats
+    part = part.copy()
+    for o in set(f.text) & set(part):
+        part[o] = part[o].str.strip()
+        if len(part) and re.fullmatch(_FLOAT, str(part[o].iloc[0])) and part[o].str.fullmatch(_FLOAT).all(): raise ValueError(
+            f"{who}: {f.path.name}: {o} is written as {part[o].iloc[0]}, as a join with missing rows makes it; write whole numbers, 1 and not 1.0")
+    return part
 
 def _load(f, who):
     "A whole file as one DataFrame; a file that is not UTF-8 is read as latin-1."
@@ -830,7 +842,7 @@ def _load(f, who):
             if o=='latin-1': raise
             f.encoding = 'latin-1'
 
-_INT = r'0|-?[1-9]\d{0,17}'
+_INT,_FLOAT,_GONE = r'0|-?[1-9]\d{0,17}',r'-?\d+\.0',['NA', 'N/A', 'NaN', 'nan', 'null', 'NULL', 'None']
 
 def _whole(column): # is every id a string that is written as an int is?
     return pd.api.types.infer_dtype(column, skipna=False)=='string' and bool(column.str.fullmatch(_INT).all())
@@ -945,6 +957,9 @@ def read(cls:Stream, # lint: long
         f.text = (roles['user'], roles['item'])
         events = _load(f, who)
         for o in f.text:
+            odd = events[o].isin(_GONE)
+            if odd.any(): warnings.warn(f"{who}: {o} is {events[o][odd].iloc[0]!r} in {odd.sum()} rows, which is read as an id like any other; "
+                                        "drop these rows first if it means that the id is missing", stacklevel=2)
             if f.kind=='text' and _whole(events[o]): events[o] = events[o].astype('int64')
     else:
         events = _frame(source, who)
