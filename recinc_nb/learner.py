@@ -39,7 +39,7 @@ def warn_reader(
     "Warn at the line that called into the package, wherever it stands in our own code."
     frame,level = sys._getframe(1),2
     while frame is not None and frame.f_globals.get('__name__', '').partition('.')[0]=='recinc_nb': frame,level = frame.f_back,level+1
-    warnings.warn(text, stacklevel=level-1)
+    warnings.warn(text, stacklevel=level)
 
 _KINDS = {int: 'an integer', str: 'a string', bool: 'a bool', tuple: 'a tuple'}
 
@@ -94,7 +94,7 @@ class _Index: # lint: long; what only serves speed: how ids are added, and how a
         known = [(id, row) for id,row in self._rows.items() if type(id) is int and len(old)<=id<len(new)]
         if known: new[[id for id,_ in known]] = [row+1 for _,row in known]
         self._small = new
-        old[:1] = -1 # who holds the old table is told
+        old[:1] = -1 # a compiled learner may still hold this table; -1 tells it that ids have moved
 
     def _find(self, keys):
         if not isinstance(keys, np.ndarray): return np.fromiter(map(self._rows.get, keys, repeat(-1)), dtype=np.int64, count=len(keys))
@@ -261,6 +261,8 @@ class _Configured(BaseEstimator): # lint: long
         common = dict(seed=count(), remember_seen=yes_no, rating_range=optional(two_numbers))
         names = self._get_param_names()
         check_settings(self, **{o: rule for o,rule in common.items() if o in names and o not in self.rules}, **self.rules)
+        for kind,words in ((Reservoir, 'one with a larger k'), (L2SP, 'one with the sum of their strengths')):
+            if sum(isinstance(o, kind) for o in self.remedies)>1: raise ValueError(f"{type(self).__name__}: remedies hold two {kind.__name__}; use {words}")
     def begin(self): pass    # make empty tables
     def refresh(self): pass  # a setting has changed
     def arrays(self): return {}
@@ -281,13 +283,14 @@ class _Configured(BaseEstimator): # lint: long
     def start(self): self.begin()
 
     def __setattr__(self, name, value):
-        known = name[0]!='_' and name[-1]!='_' and '_is_ready' in self.__dict__ and name in self._get_param_names()
+        known = name[0]!='_' and name[-1]!='_' and '_is_ready' in self.__dict__ and (name=='remedies' or name in self._get_param_names())
         self._change({name: value}) if known else object.__setattr__(self, name, value)
 
     def set_params(self,
         **params, # Settings by name
     ):            # The learner itself
-        """Change settings. After the first event this works at once for all but those that are baked into the tables.
+        """Change settings. After the first event this works at once for all but those that are baked into the tables; before it, they are
+        checked when they are first used.
 
         Raises `ValueError` for an unknown name, a value outside its range, or a setting that is baked in; nothing has changed then."""
         if '_is_ready' in self.__dict__: self._change(params)
@@ -295,16 +298,17 @@ class _Configured(BaseEstimator): # lint: long
         return self
 
     def _change(self, new):
-        names = self._get_param_names()
-        for name in new:
-            head = name.partition('__')[0]
-            if head not in names: raise ValueError(f"{type(self).__name__}: there is no setting {name!r}; there are {', '.join(names)}")
-            if self.n_ and (head!=name or head in self.baked or head in _BAKED) and not _same(self.get_params().get(name), new[name]): raise ValueError(
-                f"{type(self).__name__}: {name} cannot change to {new[name]!r} after the first event, what was learned is built on "
-                f"{self.get_params().get(name)!r}; start anew with clone(learner).set_params({name}=…)")
-        with self._lock:
+        with self._lock: # a first call may be learning at this moment
+            names = [*self._get_param_names(), 'remedies']
+            for name in new:
+                head = name.partition('__')[0]
+                if head not in names: raise ValueError(f"{type(self).__name__}: there is no setting {name!r}; there are {', '.join(names)}")
+                if self.n_ and (head!=name or head in self.baked or head in _BAKED) and not _same(self.get_params().get(name), new[name]): raise ValueError(
+                    f"{type(self).__name__}: {name} cannot change to {new[name]!r} after the first event, what was learned is built on "
+                    f"{self.get_params().get(name)!r}; start anew with clone(learner).set_params({name}=…)")
             if not self.n_: # nothing was learned: begin again when asked
                 for o in set(self.__dict__) - set(names) - {'_lock'}: del self.__dict__[o]
+                for o in [o for o in new if o=='remedies']: self.__dict__[o] = new.pop(o)
                 return BaseEstimator.set_params(self, **new)
             old = {o: self.__dict__[o] for o in new}
             self.__dict__.update(new)
@@ -572,7 +576,7 @@ class Remedy(BaseEstimator):
     "What mends an update. Settings are arguments of `__init__`; a copy without state is made for each learner."
     def begin(self, learner): self.learner_ = learner # its tables exist
     def stops(self, n): return None             # the next count of events above n at which the learner must stop
-    def mix(self, step): return step            # a step with more, fewer or other events; nothing is stored yet
+    def mix(self, step): return step            # a step with old events too, or with none at all; nothing is stored yet
     def pull(self): return {}                   # name to (anchor, strength), of the first rows of a parameter
     def project(self, grads): return grads      # name to (rows or None, gradient), before it is applied
     def learned(self, step): pass               # the update was made
@@ -659,6 +663,7 @@ class Reservoir(Remedy): # lint: long
                 kept = self.kept_.setdefault(name, [None]*self.size)
                 for place in places.tolist(): kept[place] = x[self._writer[place]]
         self.stored_ += len(step.y)
+        self._step = None
 
     def forget(self, user):
         if 'user' not in self.kept_: return
@@ -726,7 +731,10 @@ class _Remedied(Learner): # what a learner does when it has remedies
             part = lambda x: x[a:b]
             own = np.ones(b-a, dtype=bool)
             step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), own, None, None if weight is None else part(weight))
-            for r in self.remedies_: step = r.mix(step)
+            for r in self.remedies_:
+                step = r.mix(step)
+                if len(step.y) and int(step.new.sum())!=b-a: raise ValueError(
+                    f"{type(r).__name__}.mix: {int(step.new.sum())} new events came back of {b-a}; add old ones, or drop the whole step, but keep each new event")
             if len(step.y): step.pred = self.apply(step, _pulls(self.remedies_))
             else: step.pred,step.new = self.score_rows({o: part(x) for o,x in rows.items()}),np.ones(b-a, dtype=bool)
             for r in self.remedies_: r.learned(step)
@@ -1036,7 +1044,8 @@ def slide_row(
 
 class _IdRemedies(_IdWork): # lint: long
     def params(self): # the rows that have met an event
-        return {f'{side}_{o}': self.rows_[side].used(o)[:met] for side,met in zip(('user', 'item'), self._met) for o in self.moves}
+        return {f'{side}_{o}': self.rows_[side].used(o)[:met] for side,met in zip(('user', 'item'), self._met)
+                for o in self.moves if o in self.rows_[side].tables}
 
     def pull_rate(self, name, row): return np.array([float(self.lr)]) # step size of a parameter's row
 
@@ -1067,11 +1076,12 @@ class _IdRemedies(_IdWork): # lint: long
         if self.positive_only and y[0]<.5: return self.sweep(user, item, y, pred, True) # it teaches nothing, so nothing is pulled
         self.sweep(user, item, np.empty(0), pred, False)   # before anything moves
         last = [max(m, int(row[0])+1) for m,row in zip(self._met, (user, item))]
-        whole = {f'{side}_{o}': self.rows_[side][o][:n] for side,n in zip(('user', 'item'), last) for o in self.moves}
+        whole = {f'{side}_{o}': self.rows_[side][o][:n] for side,n in zip(('user', 'item'), last)
+                 for o in self.moves if o in self.rows_[side].tables}
         for o,(anchor,strength) in pulls.items():
             row = int((user if o.startswith('user') else item)[0])
             table,rate = whole[o],self.pull_rate(o, row)
-            two = (lambda x: x.reshape(len(x), -1))
+            two = (lambda x: x[:,None] if x.ndim==1 else x)
             strength = np.asarray(strength, dtype=np.float64)
             if strength.ndim: strength = strength[row].ravel() if row<len(strength) else np.zeros(1)
             slide_row(two(table), row, two(anchor), np.atleast_1d(rate*strength))
@@ -1159,6 +1169,7 @@ class IdLearner(_IdRemedies): # lint: long
             return self.from_stars(self._score(np.full(n, self.users_.row(user)), np.arange(n)))
 
     def score_ids(self, user, items): # scores of some items
+        self.ready()
         rows = np.array([self.items_.row(o) for o in items], dtype=np.int64)
         return self.from_stars(self._score(np.full(len(rows), self.users_.row(user)), rows))
 

@@ -78,8 +78,8 @@ def mf_sweep( # lint: long
                     dot,size = row_products(user.factors, u, item.factors, i)
                     met = user.weight[u]>0 and item.weight[i]>0
                     slid = np.float32(y[n]) - link(base + (dot if met else np.float32(0)), logistic)
-                step = lr/(one + lr*pull.strength)
-                hold = one - step*rates.l2
+                    step = lr/(one + lr*pull.strength)
+                    hold = one - step*rates.l2
             total += w*y[n]
             count += w
             user.weight[u] = rates.decay_user*user.weight[u] + w
@@ -255,7 +255,8 @@ def mf_one( # lint: long
     logistic,log = at[13]>0,at_address(at[22], (1,), np.int64)
     if unit[1]>0: y = (y - unit[0])/unit[1] + 1
     numbers[0] = y
-    if learn and not (min(rows[0], rows[1])>=0 and np.isfinite(y) and (not logistic or 0<=y<=1)): return np.nan
+    low,high = (0., 1.) if logistic else (1-1e-9, 5+1e-9)
+    if learn and not (min(rows[0], rows[1])>=0 and low<=y<=high): return np.nan # also for nan
     if learn and 0<=at[21]<=log[0]: return -np.inf                  # the log is full
     rates = MFRates(o[0], o[1], o[2], o[3], o[4], o[5])
     if logistic: mf_sweep(rows[:1], rows[1:], numbers[:1], numbers[1:], U, V, mean, rates, True, learn)

@@ -161,8 +161,9 @@ def _array(x, name, who):
     x = list(x)
     kinds = {type(o) for o in x}
     if len(kinds)==1 and kinds <= {int, float, bool, np.int64, np.float64}:
-        try: return np.array(x)
-        except OverflowError: pass
+        try: out = np.array(x)
+        except OverflowError: return _objects(x)
+        if out.dtype.kind!='f' or float in kinds or np.float64 in kinds: return out # integers from 2**63 on become floats
     return _objects(x)
 
 def _objects(x):

@@ -205,7 +205,7 @@ def test_bf16_autocast_runs_and_stays_close():
     assert all(t.dtype==torch.float32 for t in b.model.parameters())
 
 
-class Harmless(Remedy):
+class Unharmed(Remedy):
     "A-GEM in short: a step that would harm a handful of old events is projected onto what does them no harm."
     def __init__(self, size=8): self.size = size
     def begin(self, learner): self.learner_,self.kept_,self.turned_ = learner,[],0
@@ -223,7 +223,7 @@ class Harmless(Remedy):
 
 
 KINDS = {'none': (), 'replay': (Reservoir(size=20, k=1),), 'pull': (L2SP(.1, after=20, every=30),), 'both': (Reservoir(size=15, k=2, seed=3), L2SP(.2, after=16)),
-         'projection': (Harmless(),), 'all': (Reservoir(size=15, k=1), L2SP(.1, after=16), Harmless())}
+         'projection': (Unharmed(),), 'all': (Reservoir(size=15, k=1), L2SP(.1, after=16), Unharmed())}
 
 def whole_state(m): return {**state(m), 'n': m.n_, 'remedies': [{k: v.tobytes() for k,v in r.arrays().items()} for r in m.remedies_]}
 

@@ -516,3 +516,38 @@ def test_learners_travel_to_spawned_processes():
 # ---- checkpoints of before ----
 @pytest.mark.parametrize('name', ['RunningMean', 'BiasBaseline', 'BiasBaseline labels', 'Popularity', 'ItemItem', 'IncrementalMF', 'IncrementalMF logistic', 'IncrementalMF max_rows'])
 def test_checkpoints_of_before_go_on(name): check_old(name)
+
+
+# ---- what a stranger found ----
+def test_a_warning_points_at_the_line_that_called():
+    m = IncrementalMF(n_factors=2).partial_fit(dict(user=[1], item=[1]), [3.])
+    for call in (lambda: m.predict(dict(user=['a'], item=[1])), lambda: m.learn_one(1, 1, 70.)):
+        with pytest.warns(UserWarning) as said: call()
+        assert [o.filename for o in said]==[__file__]*len(said)
+
+def test_integers_beyond_the_largest_are_ids_in_a_column_too():
+    m = IncrementalMF(n_factors=2).partial_fit(dict(user=[0, 0], item=[0, 2**63]), [1., 1.])
+    assert m.items_.ids==[0, 2**63]
+
+def test_a_setting_of_a_learner_at_work_is_refused():
+    m,stream = IncrementalMF(n_factors=4),drift_stream(20_000, n_users=60, n_items=50, seed=1)
+    class Slow(type(m)):
+        def sweep(self, *args, **kw):
+            import threading
+            def change():
+                try: self.set_params(n_factors=16)
+                except ValueError as e: refused.append(str(e))
+            self.other = threading.Thread(target=change)
+            self.other.start()
+            super().sweep(*args, **kw)
+    refused,slow = [],Slow(n_factors=4)
+    slow.partial_fit(stream)
+    slow.other.join()
+    assert refused and slow.n_factors==4
+
+def test_the_scale_that_was_given_is_kept():
+    m = IncrementalMF(n_factors=2, rating_range=(0, 10))
+    with pytest.raises(ValueError, match='one scale'): m.partial_fit(Stream(dict(user=[1, 2], item=[1, 2], rating=[1., 5.])))
+    with pytest.raises(ValueError, match='remedies'):
+        r = RunningMean().partial_fit(dict(user=[1], item=[1]), [3.])
+        r.remedies = (1,)

@@ -111,3 +111,37 @@ def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match='max_rows'): IncrementalMF(max_rows=5, remedies=(Reservoir(),)).learn_one(1, 1, 3.)
     for bad in (Reservoir(size=0), Reservoir(k=0), L2SP(-1.), L2SP(after=-1)):
         with pytest.raises(ValueError, match='is'): IncrementalMF(remedies=(bad,)).learn_one(1, 1, 3.)
+
+
+@pytest.mark.parametrize('name', REMEDIED)
+def test_an_anchor_of_nothing_pulls_nothing(name):
+    plain,m = clone(REMEDIED[name]),clone(REMEDIED[name]).set_params(remedies=(L2SP(1e6),))
+    np.testing.assert_allclose(m.predict_learn(world), plain.predict_learn(world), rtol=1e-6, atol=1e-6)
+
+
+def test_an_anchor_is_what_the_rows_were_when_it_was_renewed():
+    m,kept = IncrementalMF(n_factors=3, init_std=.2, remedies=(L2SP(.3, after=10, every=37),)),{}
+    for n,(u,i,y) in enumerate(zip(*(world.events[o].tolist() for o in ('user', 'item', 'rating')))):
+        m.learn_one(u, i, y)
+        if m.n_>=10 and (m.n_-10)%37==0: kept = {o: x.copy() for o,x in m.params().items()}
+        for o,x in kept.items() if m.n_>10 else (): np.testing.assert_array_equal(m.remedies_[0].anchor_[o], x)
+    assert len(kept)==2
+
+
+def test_a_forgotten_user_leaves_nothing_behind(tmp_path):
+    m = IncrementalMF(n_factors=3, init_std=.2, remedies=(Reservoir(size=500, k=1), L2SP(.3, after=100))).partial_fit(world)
+    user = m.users_.ids[2]
+    old = m.remedies_[1].anchor_['user_factors'][2].copy()
+    m.forget_user(user)
+    replay,pull = (r.arrays() for r in m.remedies_)
+    rows = replay['kept.user'][:len(world)]
+    assert not (rows==2).any() and (rows==-1).any() and not replay['kept.item'][:len(world)][rows==-1].any() and not replay['kept.y'][:len(world)][rows==-1].any()
+    assert old.any() and not pull['user_factors'][2].any() and not m.user_factors_[2].any()
+
+
+def test_remedies_that_cannot_work_are_refused_before_anything_is_learned():
+    class Fewer(Remedy):
+        def mix(self, step): return type(step)(step.n, {o: x[:1] for o,x in step.rows.items()}, step.y[:1], step.new[:1])
+    for bad in ((Reservoir(), Reservoir()), (L2SP(after=1), L2SP(after=2))):
+        with pytest.raises(ValueError, match='hold two'): IncrementalMF(remedies=bad).partial_fit(world)
+    with pytest.raises(ValueError, match='Fewer.mix: 1 new events'): IncrementalMF(remedies=(Fewer(),)).partial_fit(world)

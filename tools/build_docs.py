@@ -72,7 +72,7 @@ def rename_pages():
         for c in nb['cells']:
             src = ''.join(c['source'])
             if c['cell_type']=='raw': src = re.sub(r'^output-file:.*\n', '', src, flags=re.M)
-            if c['cell_type']=='code': src = re.sub(r'[ \t]*# lint: long\b', '', src)
+            if c['cell_type']=='code': src = re.sub(r'[ \t]*# lint: long\b(?:; (.*))?$', lambda m: f'  # {m[1]}' if m[1] else '', src, flags=re.M)
             c['source'] = page_links(src, len(path.relative_to(NBS).parts)-1) if c['cell_type']=='markdown' else src
         nb['cells'] = tidy_docs(nb['cells'], page_name(path.stem))
         old.unlink()
