@@ -734,7 +734,8 @@ class _Remedied(Learner): # what a learner does when it has remedies
             for r in self.remedies_:
                 step = r.mix(step)
                 if len(step.y) and int(step.new.sum())!=b-a: raise ValueError(
-                    f"{type(r).__name__}.mix: {int(step.new.sum())} new events came back of {b-a}; add old ones, or drop the whole step, but keep each new event")
+                    f"{type(r).__name__}.mix: {int(step.new.sum())} new events came back of {b-a}; "
+                    "add old ones, or drop the whole step, but keep each new event")
             if len(step.y): step.pred = self.apply(step, _pulls(self.remedies_))
             else: step.pred,step.new = self.score_rows({o: part(x) for o,x in rows.items()}),np.ones(b-a, dtype=bool)
             for r in self.remedies_: r.learned(step)
