@@ -261,8 +261,11 @@ class _Configured(BaseEstimator): # lint: long
         common = dict(seed=count(), remember_seen=yes_no, rating_range=optional(two_numbers))
         names = self._get_param_names()
         check_settings(self, **{o: rule for o,rule in common.items() if o in names and o not in self.rules}, **self.rules)
-        for kind,words in ((Reservoir, 'one with a larger k'), (L2SP, 'one with the sum of their strengths')):
-            if sum(isinstance(o, kind) for o in self.remedies)>1: raise ValueError(f"{type(self).__name__}: remedies hold two {kind.__name__}; use {words}")
+        if sum(isinstance(o, Reservoir) for o in self.remedies)>1: raise ValueError(
+            f"{type(self).__name__}: remedies hold two Reservoir; use one with a larger k")
+        if len({(o.after, o.every) for o in self.remedies if isinstance(o, L2SP)})>1: raise ValueError(
+            f"{type(self).__name__}: remedies hold two L2SP whose anchors are taken at different events; give them the same after and every")
+
     def begin(self): pass    # make empty tables
     def refresh(self): pass  # a setting has changed
     def arrays(self): return {}
