@@ -35,14 +35,13 @@ from recinc_nb.baselines import ItemItem, Popularity
 from recinc_nb.core import machine, progress, write_atomic
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
-from recinc_nb.mf_next import ImplicitALS, RankStack, SoftmaxMF
 from recinc_nb.mf_speed import _readable, _sgd_ahead, _sgd_fixed, _sgd_loop, _sgd_python, _sgd_rows, _touch, _triad, speed_bars
-from recinc_nb.protocol import from_river, prequential, prequential_topn
-from recinc_nb.streams import Stream, event_columns, movielens_100k
+from recinc_nb import ImplicitALS, RankStack, SoftmaxMF, from_river, prequential, prequential_topn # wherever a checkout has them
+from recinc_nb.streams import Stream, event_columns, movielens_100k # (`event_columns` is the name that both checkouts know)
 from recinc_nb.vectors import aligned_zeros
 from sklearn.base import clone
-try: from recinc_nb.learner import IdLearner, IdMap
-except ImportError: from recinc_nb.baselines import IdLearner, IdMap # `--against` a checkout from before chapter 12a
+if (Path(recinc_nb.__file__).parent/'learner.py').exists(): from recinc_nb.learner import IdLearner, IdMap
+else: from recinc_nb.baselines import IdLearner, IdMap # `--against` a checkout from before chapter 12a
 
 C = """
 void sweep(const long *us, const long *is, const float *y, float *pred, float *U, float *V, float *bu, float *bi,
