@@ -18,7 +18,7 @@ from numba import njit
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metaestimators import available_if
 from .core import _read_config, load_state, save_state
-from .streams import Stream, _key, _plain_id as _plain, read_table
+from .streams import Stream, _key, _plain_id as _plain, read_table, table_columns
 from .vectors import aligned_zeros
 
 # %% ../nbs/12a_learner.ipynb #badbf70a
@@ -639,10 +639,19 @@ class Reservoir(Remedy): # lint: long
         check_settings(self, size=count(1), k=count(1), seed=count())
         self.stored_,self.kept_ = 0,{}
 
+    def _columns(self, step): # what is kept of an event; one that came without a weight counts 1
+        weight = np.ones(len(step.y)) if step.weight is None and 'weight' in self.kept_ else step.weight
+        columns = {**step.rows, 'y': step.y, **({} if weight is None else {'weight': weight})}
+        for o,x in columns.items():
+            if o not in self.kept_: self.kept_[o] = (
+                np.full(self.size, 1 if o=='weight' else -1, dtype=x.dtype) if isinstance(x, np.ndarray) else [None]*self.size)
+        return columns
+
     def _column(self, name, x, order):
-        if not isinstance(x, np.ndarray): return [x[o] if o>=0 else self.kept_[name][-1-o] for o in order.tolist()]
+        kept = self.kept_[name]
+        if not isinstance(x, np.ndarray): return [x[o] if o>=0 else kept[-1-o] for o in order.tolist()]
         out = x[np.maximum(order, 0)]
-        if name in self.kept_: out[order<0] = self.kept_[name][-1-order[order<0]]
+        out[order<0] = kept[-1-order[order<0]]
         return out
 
     def mix(self, step):
@@ -652,19 +661,17 @@ class Reservoir(Remedy): # lint: long
         if 'user' in self.kept_: # what belongs to users who were forgotten is left out
             there = (order>=0) | (self.kept_['user'][np.maximum(-1-order, 0)]>=0)
             order,own = order[there],own[there]
-        columns = {**step.rows, 'y': step.y, **({} if step.weight is None else {'weight': step.weight})}
-        rows = {o: self._column(o, x, order) for o,x in columns.items()}
+        rows = {o: self._column(o, x, order) for o,x in self._columns(step).items()}
         return replace(step, y=rows.pop('y'), new=own, weight=rows.pop('weight', None), rows=rows)
 
     def learned(self, step):
         step = self._step
         if not len(step.y): return
         places = np.flatnonzero(self._writer>=0)
-        for name,x in {**step.rows, 'y': step.y, **({} if step.weight is None else {'weight': step.weight})}.items():
-            if isinstance(x, np.ndarray): self.kept_.setdefault(name, np.full(self.size, -1, dtype=x.dtype))[places] = x[self._writer[places]]
+        for name,x in self._columns(step).items():
+            if isinstance(x, np.ndarray): self.kept_[name][places] = x[self._writer[places]]
             else:
-                kept = self.kept_.setdefault(name, [None]*self.size)
-                for place in places.tolist(): kept[place] = x[self._writer[place]]
+                for place in places.tolist(): self.kept_[name][place] = x[self._writer[place]]
         self.stored_ += len(step.y)
         self._step = None
 
@@ -808,6 +815,7 @@ class SeenItems: # lint: long
             f"{who}: this learner does not remember what was seen; pass exclude_seen=False, or build it with remember_seen=True")
         for name,x in (('exclude', exclude), ('candidates', candidates)):
             if x is not None and isinstance(x, (str, bytes)): raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
+        exclude,candidates = (x if x is None else list(x) for x in (exclude, candidates)) # what can be read once is read once
         if type(user) is not int and isinstance(user, (list, np.ndarray, pd.Series, pd.Index)) and np.ndim(user): return [
             self.recommend(o, k, exclude_seen, exclude, candidates, filter) for o in getattr(user, 'tolist', lambda: user)()]
         with self._lock:
@@ -817,14 +825,14 @@ class SeenItems: # lint: long
                 rows,scores = self._top(user, min(int(k), len(self.items_)), had)
                 return [(self.items_.ids[n], s) for n,s in zip(rows.tolist(), scores.tolist())]
             ids = list(dict.fromkeys(map(_plain, candidates))) if candidates is not None else self.items_.ids
-            out = set(had.tolist())
-            ids = [o for o in ids if self.items_.row(o) not in out and (filter is None or filter(o))]
+            out,hidden = set(had.tolist()),set(map(_key, exclude or ())) # by id too: some were never met
+            ids = [o for o in ids if self.items_.row(o) not in out and _key(o) not in hidden and (filter is None or filter(o))]
             return self._best(user, ids)[:int(k)]
 
     def _left_out(self, user, exclude_seen, exclude): # rows, in ascending order
         had = self.seen(user) if exclude_seen else np.zeros(0, dtype=np.int64)
         if exclude is not None: had = np.append(had, [self.items_.row(o) for o in exclude])
-        return np.unique(had).astype(np.int64)
+        return np.unique(had[had>=0]).astype(np.int64)
 
     def _best(self, user, ids): # (id, score) of some items; where scores do not tell, what was met most often comes first
         scores = self.score_ids(user, ids)
@@ -968,10 +976,9 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
 
     def _read(self, X, y, weight, method):
         who = self._who(method)
-        if self.positive_only and y is None: # a log of likes has no column that says so
-            ids = read_table(X, target=None, who=who, more=('rating', 'label'))
-            if not ('rating' in ids or 'label' in ids): y = np.ones(len(ids['user']))
-        cols = read_table(X, y, self.target, who)
+        likes = self.positive_only and y is None and not {'rating', 'label'} & set(table_columns(X, who)) # no column needs to say so
+        cols = read_table(X, y, None if likes else self.target, who)
+        if likes: cols['y'] = np.ones(len(cols['user']))
         if weight is not None: weight = self._weights(weight, len(cols['y']), who)
         return cols,weight
 

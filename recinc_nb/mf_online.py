@@ -442,6 +442,7 @@ def forget_user(self:IncrementalMF,
             self._forget_seen()
             del self._order[0][u]
             self._order = {u: None, **self._order[0]},self._order[1]
+        self.close() # nobody may learn into the log that is left
         self._short = None
         known = IdLearner.forget_user(self, user)
         self._kept = len(self.seen_) if self.max_rows is not None else 0

@@ -368,6 +368,10 @@ def test_recommend_for_many_with_what_is_left_out(name):
     some = [i for i,_ in first[:2]]
     assert len(m.recommend(0, candidates=[np.int64(some[0])]*3 + some, exclude_seen=False))==len(some)
     assert all(type(i) is int for i,_ in m.recommend(0, candidates=np.array(some), exclude_seen=False))
+    new = m.recommend(0, candidates=['never', 'nobody', some[0]], exclude_seen=False, exclude=['nobody', 'nor this'])
+    assert {i for i,_ in new}=={'never', some[0]} # an unknown id leaves out itself and no other
+    assert m.recommend([0, 1], candidates=iter(some), exclude=iter(some[:1]), exclude_seen=False)==[
+        m.recommend(u, candidates=some, exclude=some[:1], exclude_seen=False) for u in (0, 1)]
     for k in (True, 2., 0, '3', None):
         with pytest.raises(ValueError, match='whole number'): m.recommend(0, k=k)
     for o in ('candidates', 'exclude'):

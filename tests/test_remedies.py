@@ -5,7 +5,7 @@ from sklearn.base import clone
 from contract import REMEDIED
 from helpers import state
 from recinc_nb import IncrementalMF, L2SP, Learner, Remedy, Reservoir, drift_stream
-from recinc_nb.learner import hash_unit
+from recinc_nb.learner import _pulls, hash_unit
 
 
 class Harmless(Remedy):
@@ -105,6 +105,29 @@ def test_a_strong_pull_holds_and_a_forgotten_user_is_not_replayed():
     m.forget_user(gone)
     m.partial_fit(world.events[world.events['user']!=gone])
     assert not m.rows_['user'].used('weight')[row] and not (m.remedies_[0].kept_['user']==row).any()
+
+
+def test_events_that_came_without_a_weight_count_one_when_they_are_replayed():
+    half,w = len(world)//2,np.linspace(.2, 3, len(world))
+    for first,second in ((True, False), (False, True)): # weights that come late, and weights that end early
+        late,told = (IncrementalMF(n_factors=3, init_std=.2, remedies=(Reservoir(size=40, k=2),)) for _ in range(2))
+        for a,b,given in ((0, half, first), (half, len(world), second)):
+            late.partial_fit(world[a:b], sample_weight=w[a:b] if given else None)
+            told.partial_fit(world[a:b], sample_weight=w[a:b] if given else np.ones(b-a))
+        assert state(late)==state(told) and set(late.remedies_[0].kept_['weight'])>{1.}
+
+
+def test_strengths_add_up_and_weigh_the_anchors():
+    three = IncrementalMF(n_factors=3, init_std=.2, remedies=(L2SP(.5, after=30, every=40),)).partial_fit(world[:100])
+    two = IncrementalMF(n_factors=3, init_std=.2, remedies=(L2SP(.1, after=30, every=40), L2SP(.4, after=30, every=40))).partial_fit(world[:100])
+    np.testing.assert_allclose(two.user_factors_, three.user_factors_, atol=1e-6) # one anchor: the strengths add up
+    a,b = two.remedies_
+    b.anchor_ = {o: x+1 for o,x in a.anchor_.items()}
+    for o,(anchor,strength) in _pulls(two.remedies_).items():
+        np.testing.assert_allclose(anchor, (.1*a.anchor_[o] + .4*b.anchor_[o])/.5, rtol=0, atol=1e-6)
+        assert strength==pytest.approx(.5)
+    b.anchor_ = {o: x[:-1] for o,x in b.anchor_.items()}
+    with pytest.raises(ValueError, match='rows; use one'): _pulls(two.remedies_)
 
 
 def test_what_does_not_go_together_is_refused():

@@ -53,3 +53,13 @@ def test_the_short_way_loses_no_event_while_tables_move():
     pairs = {(m.users_.ids[u], m.items_.ids[i]) for u,i in zip(*m.seen_)}
     assert pairs>={(k, k%50) for k in range(n)} | {(5_000+k, k%50) for k in range(n)}
     assert (m.rows_['user'].used('weight')==1).all()
+
+
+def test_who_holds_the_block_of_before_a_user_was_forgotten_learns_the_long_way():
+    m = IncrementalMF(n_factors=2).partial_fit(dict(user=[0, 1, 2], item=[0, 1, 0]), [3., 4., 5.])
+    m.learn_one(0, 1, 4.)
+    held = m._short # as a thread that was stopped here would
+    m.forget_user(2)
+    assert held[1](held[0], 0, 0, 5., True)==-np.inf and m.n_==4 and len(m.seen_)==3
+    m.learn_one(0, 0, 5.)
+    assert m.n_==5 and len(m.seen_)==4
