@@ -6,7 +6,7 @@
 __all__ = ['statements', 'RecommendationDataset', 'ClickCollator', 'ClickModel', 'decay_groups', 'ClickBert', 'pull_loss']
 
 # %% ../nbs/42_bert.ipynb #f6686fca
-import json, re, warnings
+import json, re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import lru_cache
@@ -14,8 +14,8 @@ import numpy as np, pandas as pd
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from .core import load_state, pick_device
-from .learner import Learner, Remedy, Step, at_least, count, finite, from_spec, optional
+from .core import load_state, pick_device, warn_reader
+from .learner import Learner, Remedy, Step, at_least, count, event_weights, finite, from_spec, optional
 from .streams import Stream, table_columns
 from .text import Checkpoint, find_checkpoint, load_bert, mean_pool, pack_bert, unpack_bert
 
@@ -356,7 +356,7 @@ def _texts(cols, who, own=True):
 def _warn_once(self:ClickBert, key, words):
     if key in self._said: return
     self._said.add(key)
-    warnings.warn(words, stacklevel=5)
+    warn_reader(words)
 
 @patch
 def _own_texts(self:ClickBert, cols, who, own=True):
@@ -389,14 +389,6 @@ def _read(self:ClickBert, X, who):
     cols = [_values(table[o]) for o in ('text', 'text_pair') if o in table]
     texts,pairs = self._own_texts(cols, who, not (isinstance(X, Stream) and X.told))
     return texts,pairs,self._offset_column(table, len(pairs), who)
-
-@patch
-def _weights(self:ClickBert, weight, n, who):
-    if weight is None: return None
-    weight = _numbers(weight, 'sample_weight is not a number in every row', who)
-    if weight.shape!=(n,) or not (np.isfinite(weight) & (weight>=0)).all(): raise ValueError(
-        f"{who}: sample_weight has shape {weight.shape} for {n} events; give one finite number of at least 0 per event")
-    return weight
 
 # %% ../nbs/42_bert.ipynb #4895d0c0
 @patch
@@ -434,7 +426,7 @@ def partial_fit(self:ClickBert,
         self.ready()
         texts,pairs,offset = self._read(X, who)
         y = _labels(X, y, len(pairs), self.target, who)
-        weight = self._weights(sample_weight, len(y), who)
+        weight = event_weights(sample_weight, len(y), who)
         if len(y): self._step(_rows(texts, pairs, offset), y, who, weight)
     return self
 

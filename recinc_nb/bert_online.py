@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch.nn.utils.rnn import pad_sequence
 from .bert import ClickBert, decay_groups, _labels, _named, _rows, _table, _values
-from .learner import IdMap, SeenItems, SeenLog, count, find_class, optional, _id_back, _id_json
+from .learner import IdMap, SeenItems, SeenLog, count, event_weights, find_class, optional, _id_back, _id_json
 from .streams import Stream, TextHistory, read_table, table_columns, _key
 from .text import load_bert, mean_pool
 
@@ -377,7 +377,7 @@ def partial_fit(self:IncrementalBert, # lint: long
         self.ready()
         cols,texts,offset,(known, new) = self._read_events(X, who)
         y = _labels(X, y, len(texts[1] if cols is None else cols['user']), self.target, who)
-        weight = self._weights(sample_weight, len(y), who)
+        weight = event_weights(sample_weight, len(y), who)
         if not len(y): return self
         if cols is None: self._step(_rows(*texts, offset), y, who, weight)
         else:
@@ -497,11 +497,9 @@ def saved_params(self:IncrementalBert): return {o: x for o,x in ClickBert.saved_
 @patch(cls_method=True)
 def told_params(cls:IncrementalBert, params): return {**params, 'update': _policy(params['update'], cls.__name__)}
 
-def _kinds(base): return {o.__name__: o for k in base.__subclasses__() for o in (*_kinds(k).values(), k)}
-
 def _policy(update, who): # as it was before JSON
     if not isinstance(update, dict): return update
-    kind = _kinds(UpdatePolicy).get(update['class']) or find_class(UpdatePolicy, update['class'], f'{who}.from_pretrained')
+    kind = find_class(UpdatePolicy, update['class'], f'{who}.from_pretrained')
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k,v in update.items() if k!='class'})
 
 @patch

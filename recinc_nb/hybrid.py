@@ -218,7 +218,7 @@ class TextRidge(_WithText): # lint: long
 
     def begin(self):
         self._ids,self._taste,*_ = _features(self, self.features)
-        self.build(Members([RunningMean() if self.base is None else self.base]))
+        self.build(Members([RunningMean() if self.base is None else self.base], type(self).__name__))
 
     def build(self, base): # for the features that are there
         m = 1 + self._taste.shape[1]

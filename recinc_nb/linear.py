@@ -6,7 +6,6 @@
 __all__ = ['linear_sweep', 'hash_features', 'IncrementalLinear', 'IncrementalLogistic']
 
 # %% ../nbs/22_linear.ipynb #253aa8d3
-import warnings
 from collections.abc import Mapping
 from datetime import date, timedelta
 import numpy as np, pandas as pd
@@ -14,7 +13,8 @@ from fastcore.basics import patch
 from numba import njit
 from scipy import sparse
 from sklearn.feature_extraction import FeatureHasher
-from .learner import Learner, RatingUnit, above, at_least, check_settings, finite, optional, two_numbers
+from .core import warn_reader
+from .learner import Learner, RatingUnit, above, at_least, check_settings, event_weights, finite, optional, two_numbers
 from .streams import Stream, read_table, table_columns
 
 # %% ../nbs/22_linear.ipynb #0f833c5f
@@ -94,8 +94,8 @@ def _tell_kinds(name, column, who, kinds, said):
         said.add(name)
         value = next(o for o in column if type(o) is new[strange[-1]])
         others = ' and '.join(_WORDS[o] for o in dict.fromkeys([*met, *new]) if o is not strange[-1])
-        warnings.warn(f"{who}: {name} {value!r} is {_WORDS[strange[-1]]}, but there is also {others} in that column: 24 and '24' are two "
-                      "categories, and 24.0 is a number; convert the column to one kind", stacklevel=5)
+        warn_reader(f"{who}: {name} {value!r} is {_WORDS[strange[-1]]}, but there is also {others} in that column: 24 and '24' are two "
+                    "categories, and 24.0 is a number; convert the column to one kind")
     return {name: met + strange}
 
 # %% ../nbs/22_linear.ipynb #dd706f1c
@@ -229,11 +229,8 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
         return y
 
     def _counted(self, weight, n, who): # sample_weight, checked
-        if weight is None: return None
-        weight = np.ascontiguousarray(weight, dtype=np.float64)
-        if weight.shape!=(n,) or not (np.isfinite(weight) & (weight>=0)).all(): raise ValueError(
-            f"{who}: sample_weight has shape {weight.shape} for {n} events; give one finite number of at least 0 per event")
-        if n and self.rate()*self.l2*weight.max()>=1: raise ValueError(
+        weight = event_weights(weight, n, who)
+        if weight is not None and n and self.rate()*self.l2*weight.max()>=1: raise ValueError(
             f"{who}: sample_weight goes up to {weight.max():g}, and lr·l2·weight must stay below 1; give smaller weights, or lower lr or l2")
         return weight
 

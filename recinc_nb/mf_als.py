@@ -10,7 +10,7 @@ __all__ = ['fold_in', 'rls_update', 'als_sweep', 'IncrementalALS', 'gaussian_swe
 import numpy as np
 from numba import njit
 from sklearn.base import clone
-from .learner import IdLearner, Members, Rows, above, at_least, count, share
+from .learner import IdLearner, Members, RandomStarts, Rows, above, at_least, count, share
 from .mf_online import IncrementalMF
 from .streams import read_table
 
@@ -115,31 +115,19 @@ class _RandomItems(IdLearner): # what two learners share: a mean, and items that
     start_table = 'factors' # the table of new items' random numbers
 
     def begin(self):
-        self.mean_,self._rng = np.zeros(2),np.random.default_rng(self.seed)
-        self._drawn = 0,0,self._rng.bit_generator.state # rows that have their start; where the last draw began, and from which state
+        self.mean_,self._starts = np.zeros(2),RandomStarts(self.seed, self.n_factors, self.init_std, np.float64)
 
-    def grow(self, n_users, n_items): # starts are drawn some rows ahead: a draw for each stranger would cost more than all the rest
+    def grow(self, n_users, n_items):
         super().grow(n_users, n_items)
-        table,done,k = self.rows_['item'][self.start_table],self._drawn[0],self.n_factors
-        if n_items<=done: return
-        to,before = min(len(table), max(n_items, done + 1_024)),self._rng.bit_generator.state
-        table[done:to,:k] = self.init_std*self._rng.standard_normal((to-done, k))
-        self._drawn = to,done,before
+        self._starts.fill(self.rows_['item'][self.start_table], n_items)
 
     def arrays(self): return {'mean': self.mean_, **super().arrays()}
-
-    def state(self): # the generator as if no row had been drawn ahead
-        done,first,before = self._drawn
-        n,rng = len(self.rows_['item']),np.random.default_rng()
-        if n==done: return dict(generator=self._rng.bit_generator.state)
-        rng.bit_generator.state = before
-        rng.standard_normal((n-first, self.n_factors))
-        return dict(generator=rng.bit_generator.state)
+    def state(self): return dict(generator=self._starts.state(len(self.rows_['item'])))
 
     def restore(self, arrays, config):
         super().restore(arrays, config)
-        self.mean_,self._rng.bit_generator.state = arrays['mean'].copy(),config['generator']
-        self._drawn = len(self.rows_['item']),len(self.rows_['item']),config['generator']
+        self.mean_ = arrays['mean'].copy()
+        self._starts.restore(config['generator'], len(self.rows_['item']))
 
     def item_vectors(self): return self.item_factors_
 
@@ -376,8 +364,6 @@ def check_member(
     name = type(o).__name__
     if getattr(o, 'max_rows', None) is not None: raise ValueError(
         f"{who}: {name} has max_rows={o.max_rows}, but members share one map of ids, in which no row is given back; leave max_rows out")
-    if len(o.remedies): raise ValueError(
-        f"{who}: {name} has remedies={o.remedies!r}, which do nothing inside another learner; leave them out")
     if o.rating_range is not None and [*o.rating_range]!=[*(owner.rating_range or ())]: raise ValueError(
         f"{who}: {name} has rating_range={o.rating_range!r}; give it to {who}, which translates for its members")
 
@@ -411,7 +397,7 @@ class OnlineStack(IdLearner): # lint: long
     def begin(self):
         J = len(_SPEEDS)
         self.rows_ = {side: Rows(table=((1+3*J,), np.float64)) for side in ('user', 'item')}
-        self.take(Members(self.team()))
+        self.take(Members(self.team(), type(self).__name__))
         L,m = len(self.learners_),len(self.learners_) + len(self._unsure) + 4 + 4*J
         self.weights_,self.inverse_,self.mean_ = np.r_[np.full(L, 1/L), np.zeros(m-L)],np.eye(m)/self.l2,np.zeros(2)
 
@@ -447,10 +433,7 @@ class OnlineStack(IdLearner): # lint: long
 
     def saved_params(self): return {o: x for o,x in super().saved_params().items() if o!='learners'} # `state` names them one by one
     def arrays(self): return super().arrays() | dict(mean=self.mean_, weights=self.weights_, inverse=self.inverse_) | self.learners_.arrays()
-    def state(self):
-        specs = self.learners_.specs()
-        for o,spec in zip(self.learners_, specs): spec['params'] = {name: x for name,x in spec['params'].items() if name in o.saved_params()}
-        return dict(given=self.learners is not None, learners=specs)
+    def state(self): return dict(given=self.learners is not None, learners=self.learners_.specs())
 
     def restore(self, arrays, config):
         super().restore(arrays, config)

@@ -378,7 +378,7 @@ class RankStack(IdLearner): # lint: long
         return [ItemItem(**(self.pairs or {})),SoftmaxMF(**{'n_factors': self.n_factors, 'seed': self.seed, **(self.softmax or {})})]
 
     def begin(self):
-        self.members_ = Members(self.members())
+        self.members_ = Members(self.members(), type(self).__name__)
         self.members_.adopt(self)
         self.weights_,self.sums_,self.n_skipped_ = np.full(2, .5),np.zeros(2),0
 

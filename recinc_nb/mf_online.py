@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
 from numba import njit
-from .learner import IdLearner, Rows, _one_number, above, at_least, count, grow_rows, keep_best, one_of, optional, share
+from .learner import IdLearner, RandomStarts, Rows, _one_number, above, at_least, count, grow_rows, keep_best, one_of, optional, share
 from .vectors import at_address, prefetch_row, row_products, row_step
 
 # %% ../nbs/31_mf_online.ipynb #8a63105a
@@ -165,9 +165,7 @@ class IncrementalMF(IdLearner): # lint: long
     def begin(self):
         self.rows_ = {side: Rows(factors=((self.n_factors,), np.float32), bias=((), np.float32), weight=((), np.float32)) for side in ('user', 'item')}
         self.mean_,self._short = np.zeros(2),None
-        self._rngs = {side: np.random.default_rng([self.seed, n]) for n,side in enumerate(('user', 'item'))}
-        # rows that have their start; where the last draw began, and from which state
-        self._drawn = {side: (0, 0, rng.bit_generator.state) for side,rng in self._rngs.items()}
+        self._starts = {side: RandomStarts([self.seed, n], self.n_factors, self.init_std, np.float32) for n,side in enumerate(('user', 'item'))}
         self._order,self._kept = ({}, {}),0 # with `max_rows`: rows, those used last at the end; entries of the log that were kept
         self._born = np.zeros((2, self.max_rows or 0), dtype=np.int64) # length of the log when a row was last emptied
         self._numbers = np.zeros(6, dtype=np.float32)
@@ -179,16 +177,7 @@ class IncrementalMF(IdLearner): # lint: long
 
     def grow(self, n_users, n_items):
         super().grow(n_users, n_items) # both sides have room before a number is drawn
-        self._draw_start('user', n_users)
-        self._draw_start('item', n_items)
-
-    def _draw_start(self, side, n): # random starts, some rows ahead: a draw for each stranger would cost more than all the rest
-        rows,(done,_,_) = self.rows_[side],self._drawn[side]
-        if n<=done: return
-        to = min(len(rows['bias']), max(n, done + 1_024), self.max_rows or 2**62)
-        before = self._rngs[side].bit_generator.state
-        rows['factors'][done:to] = self._rngs[side].standard_normal((to-done, self.n_factors), dtype=np.float32)*np.float32(self.init_std)
-        self._drawn[side] = to,done,before
+        for side,n in (('user', n_users), ('item', n_items)): self._starts[side].fill(self.rows_[side]['factors'], n, self.max_rows)
 
     def sweep(self, users, items, y, pred, learn, weight=None, pull=None):
         tables = [MFTables(*self.rows_[side].tables.values()) for side in ('user', 'item')]
@@ -198,23 +187,13 @@ class IncrementalMF(IdLearner): # lint: long
         order = {f'{side}_order': np.array(list(o), dtype=np.int64) for side,o in zip(('user', 'item'), self._order)}
         return {'mean': self.mean_, 'born': self._born, **order, **super().arrays()}
 
-    def state(self): return dict(generators={side: self._generator_state(side) for side in self._rngs}, kept=self._kept)
-
-    def _generator_state(self, side): # as if no row had been drawn ahead
-        done,first,before = self._drawn[side]
-        n,rng = len(self.rows_[side]),np.random.default_rng()
-        if n==done: return self._rngs[side].bit_generator.state
-        rng.bit_generator.state = before
-        rng.standard_normal((n-first, self.n_factors), dtype=np.float32)
-        return rng.bit_generator.state
+    def state(self): return dict(generators={side: o.state(len(self.rows_[side])) for side,o in self._starts.items()}, kept=self._kept)
 
     def restore(self, arrays, config):
         super().restore(arrays, config)
         self.mean_,self._born,self._kept = arrays['mean'].copy(),arrays['born'].copy(),config['kept']
         self._order = tuple(dict.fromkeys(arrays[f'{side}_order'].tolist()) for side in ('user', 'item'))
-        for side,state in config['generators'].items():
-            self._rngs[side].bit_generator.state = state
-            self._drawn[side] = len(self.rows_[side]),len(self.rows_[side]),state
+        for side,state in config['generators'].items(): self._starts[side].restore(state, len(self.rows_[side]))
 
     def item_vectors(self): return self.item_factors_
     def sweep_pulled(self, users, items, y, pred, pulls, weight):
@@ -293,7 +272,7 @@ _PLAIN,_INF = frozenset((int, str)),float('inf')
 def place(self:IncrementalMF): # lint: long; the block for `mf_one`; only where an event is learned by `mf_sweep` and nothing else
     if type(self).sweep is not IncrementalMF.sweep or self.max_rows is not None or self.remedies_: return
     low,high = (0., 1.) if self.loss=='logistic' else self.rating_range_ or (_INF, -_INF) # no range yet: the long way finds one
-    self._limits = self._drawn['user'][0],self._drawn['item'][0],low,high
+    self._limits = self._starts['user'].n,self._starts['item'].n,low,high
     small,log = (self.users_._small, self.items_._small),self.seen_ # rows by id, for ids that are small integers
     parts = [x for side in ('user', 'item') for x in self.rows_[side].tables.values()]
     parts += [self.mean_, self._numbers, *small, *log.pairs, self._count]
@@ -415,7 +394,7 @@ def _row(self:IncrementalMF, side, m, id, key): # the row for an id, found, adde
         row,name = next(iter(order)),('user', 'item')[side]
         m.replace(row, id)
         self.rows_[name].wipe(row)
-        self.rows_[name]['factors'][row] = self._rngs[name].standard_normal(self.n_factors, dtype=np.float32)*np.float32(self.init_std)
+        self.rows_[name]['factors'][row] = self._starts[name].draw(1)[0]
         self._born[side][row] = len(self.seen_) # entries of the log before this are about the one who left
     order.pop(row, None)
     order[row] = None # dictionaries keep the order of insertion: now at the end

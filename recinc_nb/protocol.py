@@ -7,7 +7,7 @@ __all__ = ['Report', 'compare', 'prequential', 'from_river', 'from_sklearn', 'fa
            'prequential_topn', 'paired_bootstrap']
 
 # %% ../nbs/12_protocol.ipynb #079064f7
-import time, warnings
+import time
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from itertools import repeat
 from numbers import Integral, Real
 import numpy as np, pandas as pd
 from scipy.signal import lfilter
-from .core import progress
+from .core import progress, warn_reader
 from .metrics import auc, calibration_ratio, coverage, hit_rate, log_loss, mae, mrr, ndcg, normalized_entropy
 from .metrics import rank_counts, rank_gain, rmse, user_auc
 from .plots import COLORS
@@ -208,7 +208,7 @@ def _checked(streams, who):
             if x!=_kind(s)[o]: raise ValueError(f"{who}: chunk {n} has {o} {_kind(s)[o]}, those before it {x}; make all chunks alike")
         if kind and _backwards(last, s, n, who) and not said:
             first = s.events['time'].iloc[0]
-            warnings.warn(f"{who}: chunk {n} begins at time {first}, before the end of the one before it, {last}; give chunks in time order")
+            warn_reader(f"{who}: chunk {n} begins at time {first}, before the end of the one before it, {last}; give chunks in time order")
             said = True
         kind,last = _kind(s),s.events['time'].iloc[-1]
         yield s

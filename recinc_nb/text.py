@@ -7,14 +7,14 @@ __all__ = ['MINILM', 'MINILM_SHA256', 'ENCODINGS_MB', 'Checkpoint', 'find_checkp
            'encode_texts', 'encode_items', 'item_vectors', 'pack_bert', 'unpack_bert', 'whitening']
 
 # %% ../nbs/40_text.ipynb #f1077d32
-import hashlib, importlib.util, io, json, os, urllib.request, warnings
+import hashlib, importlib.util, io, json, os, urllib.request
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import cache_dir, progress, write_atomic
+from .core import cache_dir, progress, warn_reader, write_atomic
 from .streams import item_text
 
 # %% ../nbs/40_text.ipynb #258d6346
@@ -191,7 +191,7 @@ def _from_folder(path):
         f"load_bert: the tokenizer in {path} knows {len(tokenizer):,} words, the weights {config.vocab_size:,}; "
         "put the tokenizer there that belongs to them")
     head = next((o for o in config.architectures or () if o.endswith(('Classification', 'QuestionAnswering'))), None)
-    if head: warnings.warn(f"load_bert: {path} holds a {head}; its encoder is used, and the head on top of it is not", stacklevel=3)
+    if head: warn_reader(f"load_bert: {path} holds a {head}; its encoder is used, and the head on top of it is not")
     return model,tokenizer
 
 def _tiny(texts):

@@ -36,7 +36,7 @@ def test_the_weights_are_the_real_ones():
 def test_resumed_in_a_new_process_bit_for_bit(tmp_path, checkpoint, update):
     whole = learned(48, checkpoint=checkpoint, update=update)
     whole.save_pretrained(tmp_path/'m')
-    rest = [world._part(a, a+16) for a in (48, 64)]
+    rest = [world[a:a+16] for a in (48, 64)]
     expected = []
     for b in rest:
         expected.append(whole.predict(b))
@@ -48,7 +48,7 @@ from recinc_nb import IncrementalBert, drift_stream
 world = drift_stream(400, n_users=12, n_items=30, seed=1)
 m,out = IncrementalBert.from_pretrained({str(tmp_path/'m')!r}),[]
 for a in (48, 64):
-    b = world._part(a, a+16)
+    b = world[a:a+16]
     out.append(m.predict(b))
     m.partial_fit(b)
 np.save({str(tmp_path/'p.npy')!r}, out)
@@ -62,11 +62,11 @@ m.save_pretrained({str(tmp_path/'m')!r})
 def test_predictions_do_not_depend_on_company_and_change_nothing():
     m = learned()
     before,rng = state(m),torch.random.get_rng_state()
-    alone = np.concatenate([m.predict(world._part(a, a+1)) for a in range(48, 96)])
-    together = m.predict(world._part(48, 96))
+    alone = np.concatenate([m.predict(world[a:a+1]) for a in range(48, 96)])
+    together = m.predict(world[48:96])
     np.testing.assert_allclose(alone, together, atol=1e-5, strict=True)
     assert together.dtype==np.float64 and ((0<together) & (together<1)).all()
-    np.testing.assert_allclose(m.predict_proba(world._part(48, 96)).sum(1), 1)
+    np.testing.assert_allclose(m.predict_proba(world[48:96]).sum(1), 1)
     assert state(m)==before and torch.equal(rng, torch.random.get_rng_state())
 
 
@@ -84,7 +84,7 @@ def test_only_what_the_policy_names_moves(update, moves):
     m = learned(16, update=update)
     before = {n: p.detach().clone() for n,p in m.model.bert.named_parameters()}
     head = m.model.classifier.weight.detach().clone()
-    m.partial_fit(world._part(16, 32))
+    m.partial_fit(world[16:32])
     part = lambda n: 'embeddings' if n.startswith('embeddings') else '.'.join(n.split('.')[1:3])
     assert {part(n) for n,p in m.model.bert.named_parameters() if not torch.equal(p, before[n])}==moves
     assert not torch.equal(head, m.model.classifier.weight)
@@ -146,10 +146,10 @@ def test_what_was_read_together_is_read_together_again(tmp_path):
     "Predictions between two steps fill the stores in an order of their own; saving in between must not change a bit."
     for update in ('top-1', 'head', 'all'):
         whole = learned(48, update=update)
-        whole.predict(world._part(48, 51))
+        whole.predict(world[48:51])
         whole.save_pretrained(tmp_path/update)
         back = IncrementalBert.from_pretrained(tmp_path/update)
-        for b in (world._part(49, 80), world._part(80, 96)):
+        for b in (world[49:80], world[80:96]):
             np.testing.assert_array_equal(back.predict(b), whole.predict(b))
             assert state(back.partial_fit(b))==state(whole.partial_fit(b))
 
@@ -157,10 +157,10 @@ def test_what_was_read_together_is_read_together_again(tmp_path):
 def test_a_store_that_is_too_small_costs_time_and_nothing_else(tmp_path):
     roomy,tight = (learned(64, update='top-1', cache_mb=o) for o in (64, 0))
     assert len(roomy._activations.groups) and not tight._activations.groups
-    np.testing.assert_allclose(roomy.predict(world._part(64, 96)), tight.predict(world._part(64, 96)), atol=.02)
+    np.testing.assert_allclose(roomy.predict(world[64:96]), tight.predict(world[64:96]), atol=.02)
     tight.save_pretrained(tmp_path/'m')
     back = IncrementalBert.from_pretrained(tmp_path/'m')
-    np.testing.assert_array_equal(back.predict(world._part(64, 96)), tight.predict(world._part(64, 96)))
+    np.testing.assert_array_equal(back.predict(world[64:96]), tight.predict(world[64:96]))
 
 
 def test_a_policy_that_nobody_knows_and_a_checkpoint_of_another_shape(tmp_path):
@@ -200,7 +200,7 @@ def test_bf16_autocast_runs_and_stays_close():
     from recinc_nb.core import Device
     a,b = IncrementalBert('tiny', device=Device('cpu')),IncrementalBert('tiny', device=Device('cpu', 'bf16'))
     for x in world.take(48).batches(16): a.partial_fit(x), b.partial_fit(x)
-    p,q = a.predict(world._part(48, 96)),b.predict(world._part(48, 96))
+    p,q = a.predict(world[48:96]),b.predict(world[48:96])
     assert np.abs(p-q).max() < .05 and (p!=q).any()
     assert all(t.dtype==torch.float32 for t in b.model.parameters())
 

@@ -415,7 +415,7 @@ def test_weights(name):
     if not m.weighted:
         with pytest.raises(ValueError, match='no weights'): m.partial_fit(stream, sample_weight=np.ones(n))
         return
-    for bad in (np.ones(n-1), -np.ones(n), np.full(n, np.nan)):
+    for bad in (np.ones(n-1), -np.ones(n), np.full(n, np.nan), ['1']*n, [None]*n, 2., 'abc', [1j]*n, np.full(n, 1j), np.full(n, 'NaT', dtype='m8[s]')):
         with pytest.raises(ValueError, match='sample_weight'): m.partial_fit(stream, sample_weight=bad)
     m.partial_fit(stream, sample_weight=np.ones(n))
     plain.partial_fit(stream)

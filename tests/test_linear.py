@@ -313,7 +313,7 @@ def test_weights_are_those_of_sklearn(kind):
     theirs = SGDClassifier(loss='log_loss', **k).partial_fit(X, y, classes=[0, 1], sample_weight=w) if kind=='log' else SGDRegressor(**k).partial_fit(X, y, sample_weight=w)
     np.testing.assert_allclose(ours.weights_, theirs.coef_.ravel(), rtol=0, atol=1e-10)
     m = IncrementalLinear(l2=.1)
-    for bad,why in (([1.], 'shape'), ([1., -1.], 'at least 0'), ([1., np.nan], 'at least 0'), ([1., 300.], 'stay below 1')):
+    for bad,why in (([1.], 'shape'), (['1', '2'], 'not a number'), ([1., -1.], 'at least 0'), ([1., np.nan], 'at least 0'), ([1., 300.], 'stay below 1')):
         with pytest.raises(ValueError, match=why): m.partial_fit(X[:2], y[:2], sample_weight=bad)
     assert m.n_==0 and not m.weights_.size
 

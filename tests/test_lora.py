@@ -64,7 +64,7 @@ def test_resumed_in_a_new_process_bit_for_bit(tmp_path, kind):
     whole = learned(KINDS[kind], 48)
     whole.save_pretrained(tmp_path/'m')
     expected = []
-    for b in (world._part(a, a+16) for a in (48, 64, 80)):
+    for b in (world[a:a+16] for a in (48, 64, 80)):
         expected.append(whole.predict(b))
         whole.partial_fit(b)
     python('-c', f"""
@@ -76,7 +76,7 @@ sys.modules['peft'] = None # not needed at run time
 world = drift_stream(400, n_users=12, n_items=30, seed=1)
 m,out = IncrementalBert.from_pretrained({str(tmp_path/'m')!r}),[]
 for a in (48, 64, 80):
-    b = world._part(a, a+16)
+    b = world[a:a+16]
     out.append(m.predict(b))
     m.partial_fit(b)
 np.save({str(tmp_path/'p.npy')!r}, out)
@@ -97,7 +97,7 @@ def test_a_setting_that_agrees_with_the_file_is_no_error(tmp_path):
 def test_only_adapters_and_head_move(kind):
     m = learned(KINDS[kind], 16)
     before,head = {n: p.detach().clone() for n,p in m.model.bert.named_parameters()},m.model.classifier.weight.detach().clone()
-    for a in (16, 32): m.partial_fit(world._part(a, a+16))
+    for a in (16, 32): m.partial_fit(world[a:a+16])
     moved = {n for n,p in m.model.bert.named_parameters() if not torch.equal(p, before[n])}
     adapters = {n for n in before if n.rpartition('.')[2] in 'AB'}
     assert moved==adapters=={n for n,p in m.model.bert.named_parameters() if p in m.optimizer_.state} and not torch.equal(head, m.model.classifier.weight)
@@ -164,7 +164,7 @@ def test_the_anchor_is_renewed_every_so_many_steps():
     m = learned(LoRA(r=2, lr=1e-2, prox=.1, every=3), 16)
     seen = []
     for n in range(5):
-        m.partial_fit(world._part(16*(n+1), 16*(n+2)))
+        m.partial_fit(world[16*(n+1):16*(n+2)])
         seen.append(m.remedies_[0].steps_)
     assert seen==[2, 0, 1, 2, 0]
     m.partial_fit(world[96:112])
@@ -177,7 +177,7 @@ def test_the_anchor_is_renewed_every_so_many_steps():
 def test_bf16_autocast_runs_and_stays_close():
     from recinc_nb.core import Device
     a,b = (learned(KINDS['plain'], 48, device=Device('cpu', o)) for o in ('fp32', 'bf16'))
-    p,q = a.predict(world._part(48, 96)),b.predict(world._part(48, 96))
+    p,q = a.predict(world[48:96]),b.predict(world[48:96])
     assert np.abs(p-q).max() < .05 and (p!=q).any()
     assert all(t.dtype==torch.float32 for t in b.model.parameters())
 

@@ -132,6 +132,8 @@ def test_strengths_add_up_and_weigh_the_anchors():
 
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match='max_rows'): IncrementalMF(max_rows=5, remedies=(Reservoir(),)).learn_one(1, 1, 3.)
+    for bad in (Reservoir(), (Reservoir,), 'Reservoir', (None,)):
+        with pytest.raises(ValueError, match='give a tuple of remedies'): IncrementalMF(remedies=bad).learn_one(1, 1, 3.)
     for bad in (Reservoir(size=0), Reservoir(k=0), L2SP(-1.), L2SP(after=-1)):
         with pytest.raises(ValueError, match='is'): IncrementalMF(remedies=(bad,)).learn_one(1, 1, 3.)
 

@@ -580,3 +580,16 @@ def test_a_million_rows_pass_the_door_quickly():
         start = time.perf_counter()
         read_table(dict(user=user, item=np.arange(n), rating=np.ones(n)))
         assert time.perf_counter()-start < 3 # .1 s on a free core
+
+
+NOTED = {'Stream': lambda d: Stream(dict(user=[1, 2], item=[1, 2], rating=[1., 10.])), 'read': lambda d: Stream.read(d/'log.csv'),
+         'scan': lambda d: [*Stream.scan(d/'log.csv')], 'an id like None': lambda d: Stream.read(d/'none.csv'),
+         'with_text': lambda d: Stream(dict(user=[1], item=[1], label=[1], text=['mine']), pd.DataFrame(dict(title=['A']), index=pd.Index([1], name='item'))).with_text(),
+         'from another call': lambda d: prequential(BiasBaseline(), iter([Stream(dict(user=[1], item=[1], rating=[3.], time=[o])) for o in (2, 1)]))}
+
+@pytest.mark.parametrize('name', NOTED)
+def test_a_warning_shows_the_line_that_called(name, tmp_path):
+    (tmp_path/'log.csv').write_text('user,item,rating\n1,1,1\n2,2,10\n')
+    (tmp_path/'none.csv').write_text('user,item,rating\nann,1,1\nNone,2,5\n')
+    with pytest.warns(UserWarning) as said: NOTED[name](tmp_path)
+    assert {o.filename for o in said}=={__file__}

@@ -374,7 +374,7 @@ def public_defs(cell):
 # What a subclass brings, or what its base calls: told once, in the tables of 12a_learner, and not again in every learner
 HOOKS = set("""begin start check refresh ready grow sweep sweep_var sweep_pulled arrays state restore saved_params files own_state load upgrade
     wipe_user item_vectors popular score_ids score_rows params like_param pull_rate apply close place begin_seen to_stars from_stars tables
-    stops mix pull project learned forget set tuned specs
+    clash stops mix pull project learned forget set tuned specs
     score_items build assemble freeze groups told_params policy_remedies old_arrays renew rate first check_member
     sort_key team take columns starts common learn_likes table_names most run all_scores members opinions shares learn_like""".split())
 

@@ -72,7 +72,7 @@ def one_turn(name, seed):
     stream = drift_stream(seed=seed, **TURN)
     h = len(stream)//2
     _,rest = (shuffled(stream, seed) if 'shuffled' in name else stream).with_text().batches(h)
-    true,old = stream._part(h, len(stream)),stream.with_text()._part(h-KEPT, h)
+    true,old = stream[h:],stream.with_text()[h-KEPT:h]
     y,y_old,t = true.events['label'].to_numpy(),old.events['label'].to_numpy(),time.process_time()
     model = IncrementalBert(folder, **TURN_ARMS[name])
     model.predict(old.take(1))

@@ -37,11 +37,13 @@ from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_speed import _readable, _sgd_ahead, _sgd_fixed, _sgd_loop, _sgd_python, _sgd_rows, _touch, _triad, speed_bars
 from recinc_nb import ImplicitALS, RankStack, SoftmaxMF, from_river, prequential, prequential_topn # wherever a checkout has them
-from recinc_nb.streams import Stream, event_columns, movielens_100k # (`event_columns` is the name that both checkouts know)
+from recinc_nb.streams import Stream, movielens_100k
 from recinc_nb.vectors import aligned_zeros
 from sklearn.base import clone
 if (Path(recinc_nb.__file__).parent/'learner.py').exists(): from recinc_nb.learner import IdLearner, IdMap
 else: from recinc_nb.baselines import IdLearner, IdMap # `--against` a checkout from before chapter 12a
+try: from recinc_nb.streams import read_table
+except ImportError: from recinc_nb.streams import event_columns as read_table # its older name
 
 C = """
 void sweep(const long *us, const long *is, const float *y, float *pred, float *U, float *V, float *bu, float *bi,
@@ -378,11 +380,11 @@ class TorchRatings:
         p,q,b_u,b_i = (o(rows) for o,rows in zip(self.tables, (u, i, u, i)))
         return (self.total/self.n if self.n else 3.) + b_u[:,0] + b_i[:,0] + (p*q).sum(1), (p, q, b_u, b_i)
 
-    def predict(self, X): return self._score(event_columns(X, target=None))[0].detach().numpy().astype(float)
+    def predict(self, X): return self._score(read_table(X, target=None))[0].detach().numpy().astype(float)
 
     def partial_fit(self, X, y=None):
         import torch
-        X = event_columns(X, y)
+        X = read_table(X, y)
         (pred,parts),y = self._score(X),X['y']
         self.opt.zero_grad()
         (.5*((torch.as_tensor(np.asarray(y, np.float32)) - pred)**2).sum() + .5*self.l2*sum((o**2).sum() for o in parts)).backward()
