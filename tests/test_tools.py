@@ -46,7 +46,7 @@ def test_a_part_that_is_measured_again_leaves_the_others_in_the_record():
     new = bert_runs.whole(old, dict(memory={'one': 1}, load={'memory': .5}, threads={'memory': 1}), dict(cpu='another'))
     assert new['memory']=={'one': 1} and all(new[o]==old[o] for o in bert_runs.PARTS if o!='memory')
     assert new['load']=={**old['load'], 'memory': .5} and new['threads']=={**old['threads'], 'memory': 1}
-    assert new['machines']=={**{o: old['machine'] for o in bert_runs.PARTS}, 'memory': dict(cpu='another')}
+    assert new['machines']=={**{o: old['machine'] for o in bert_runs.PARTS}, **old.get('machines', {}), 'memory': dict(cpu='another')} # each part keeps its own
     again = bert_runs.whole(new, {o: new[o] for o in (*bert_runs.PARTS, 'load', 'threads')}, dict(cpu='a third'))
     assert again==new   # nothing was measured: nothing changes
     first = bert_runs.whole({}, dict(cost={'a': 1}, load={'cost': 1.}, threads={'cost': 2}), dict(cpu='x'))

@@ -212,12 +212,14 @@ def frontier():
 
 
 def blocks():
-    "Several passes over a block, judged on the next; and replay."
+    "Several passes over a block, judged on the next; replay; and a model that reads on and learns nothing."
     told = movielens_100k().take(1536).with_text()
     replay = Reservoir(2000, k=1), # 32 older events in each batch of 32
-    for name,(passes,remedies) in {'one pass': (1, ()), 'up to three passes': (3, ()), 'up to three passes, replay of 32': (3, replay)}.items():
+    arms = {'one pass': (1, dict(update='top-2')), 'up to three passes': (3, dict(update='top-2')),
+            'up to three passes, replay of 32': (3, dict(update='top-2', remedies=replay)), 'learns nothing': (1, dict(update='head', head_lr=0.))}
+    for name,(passes,kw) in arms.items():
         def run():
-            loop = BlockLoop(IncrementalBert(update='top-2', remedies=remedies), block=256, passes=passes)
+            loop = BlockLoop(IncrementalBert(**kw), block=256, passes=passes)
             return {k: round(float(v), 4) for k,v in loop.run(told).summary[['auc', 'log_loss']].items()} | dict(passes=loop.n_passes_)
         keep('blocks', f'{name}, seed 0', run)
 
