@@ -347,14 +347,13 @@ def find_class(
 )->type:       # The class
     "A class by its name, among those that are imported and those that the package knows. Raises `ValueError` for any other."
     import recinc_nb
-    if name in recinc_nb.__all__: getattr(recinc_nb, name) # loads its module
-    todo,found = [base],{}
-    while todo:
-        cls = todo.pop()
-        found.setdefault(cls.__name__, cls)
-        todo += cls.__subclasses__()
-    if name not in found: raise ValueError(f"{who}: no {base.__name__} is called {name!r} here; import its module first")
-    return found[name]
+    def met(cls): return next((o for k in reversed(cls.__subclasses__()) if (o := met(k))), cls if cls.__name__==name else None)
+    found = met(base) # what is defined here goes before the package's class of the same name
+    if not found and name in recinc_nb.__all__:
+        getattr(recinc_nb, name) # loads its module
+        found = met(base)
+    if not found: raise ValueError(f"{who}: no {base.__name__} is called {name!r} here; import its module first")
+    return found
 
 def _json(x): # settings as JSON has them
     if isinstance(x, np.generic): return x.item()

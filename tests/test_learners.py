@@ -555,3 +555,15 @@ def test_the_scale_that_was_given_is_kept():
     with pytest.raises(ValueError, match='remedies'):
         r = RunningMean().partial_fit(dict(user=[1], item=[1]), [3.])
         r.remedies = (1,)
+
+
+def test_a_class_that_the_reader_defines_goes_before_the_package_s():
+    "Also when the package's module, which has a class of that name, was not imported yet."
+    python('-c', """
+from recinc_nb.learner import IdLearner, Learner, find_class
+class ItemItem(IdLearner): pass
+assert find_class(Learner, 'ItemItem') is ItemItem
+import recinc_nb
+assert recinc_nb.ItemItem is not ItemItem
+assert find_class(Learner, 'BPRMF') is recinc_nb.BPRMF
+""")
