@@ -280,7 +280,7 @@ class ClickBert(Learner): # lint: long
         except BaseException:
             self.__dict__.pop('model_', None) # half a learner would be taken for a whole one
             raise
-        self.optimizer_ = torch.optim.AdamW(groups, lr=self._encoder_lr(), fused=self.device_.kind=='cpu') if groups else None
+        self.optimizer_ = torch.optim.AdamW(groups, lr=self._encoder_lr(), fused=self.device_.kind=='cpu' or None) if groups else None
         self.head_optimizer_ = torch.optim.SGD(self.model_.classifier.parameters(), lr=self.head_lr)
         self.scaler_ = torch.amp.GradScaler(self.device_.kind.split(':')[0], enabled=self.device_.precision=='fp16')
         for r in self.remedies_: r.begin(self)
@@ -443,8 +443,8 @@ def _mean_loss(z, labels, weight):
     return (w*F.cross_entropy(z, labels, reduction='none')).sum()/w.sum()
 
 def _chance(z): # equation (4)
-    z = z.detach().double()
-    return torch.sigmoid(z[:,1]-z[:,0]).cpu().numpy()
+    z = z.detach().cpu().double() # not every card has doubles
+    return torch.sigmoid(z[:,1]-z[:,0]).numpy()
 
 # %% ../nbs/42_bert.ipynb #f4884fc7
 def pull_loss(

@@ -468,7 +468,7 @@ def item_vectors(self:IncrementalBert): # of the items' texts; zeros for an item
     out = np.zeros((len(texts), self.model_.bert.config.hidden_size))
     there = [n for n,t in enumerate(texts) if t]
     if there:
-        with torch.inference_mode(): out[there] = self._encode([texts[n] for n in there]).double().cpu().numpy()
+        with torch.inference_mode(): out[there] = self._encode([texts[n] for n in there]).cpu().double().numpy()
     return out
 
 @patch

@@ -52,8 +52,9 @@ def live_learners(
     found = find_checkpoint(checkpoint)
     bert = _StillBert(found, update='head', seed=seed)
     bert.vectors_ = {}
+    bert.ready()
     if vectors is None and found.real: vectors = item_vectors(stream.items, found)
-    if vectors is not None: bert.vectors_.update(zip(TextHistory(stream.items).texts.values(), torch.as_tensor(vectors)))
+    if vectors is not None: bert.vectors_.update(zip(TextHistory(stream.items).texts.values(), torch.as_tensor(vectors).to(str(bert.device_))))
     for batch in progress(stream.batches(32), 'BERT', total=len(stream), step=32): bert.partial_fit(batch)
     return dict(MF=IncrementalMF(seed=seed).partial_fit(stream), BERT=bert)
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import cache_dir, progress, warn_reader, write_atomic
+from .core import cache_dir, pick_device, progress, warn_reader, write_atomic
 from .streams import item_text
 
 # %% ../nbs/40_text.ipynb #258d6346
@@ -302,6 +302,7 @@ def item_vectors(
     items:pd.DataFrame,  # By item id: title, and year and genres where known
     checkpoint='auto',   # What `find_checkpoint` takes, or what it returned
     cache:bool=True,     # Keep them on disk, and read them from there? The tiny encoder's are never kept
+    device='auto',       # Where the encoder runs: 'auto', 'cuda', 'mps' or 'cpu'
 )->np.ndarray:           # Vectors of length 1; shape (n_items, d), float32, in the order of `items`
     """Items to vectors, encoded once per machine: later calls read a file named by the hash of weights, tokenizer and texts.
 
@@ -310,7 +311,8 @@ def item_vectors(
     path = _encoding_file(found, texts) if cache and found.real else None
     E = _stored(path) if path else None
     if E is not None: return E
-    E = encode_texts(texts, *load_bert(found, texts))
+    model,tokenizer = load_bert(found, texts)
+    E = encode_texts(texts, model.to(str(pick_device(device))), tokenizer)
     try:
         if path: _store(path, E)
     except OSError as e: print(f'item_vectors: {path.parent} cannot be written ({e}); the next call will encode again')
