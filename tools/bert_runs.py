@@ -1,39 +1,26 @@
-"""The long runs behind chapter 43, on MovieLens-100K with MiniLM: python tools/bert_runs.py [memory] [cost] [latency] [frontier] [blocks]
+"""The long runs behind chapter 43, on MovieLens-100K with MiniLM: python tools/bert_runs.py
 
-Each part takes 2 to 15 minutes on two idle cores. What is finished is kept in out/bert_runs.json, so a run that was stopped goes
-on where it was (--again PART measures a part anew). At the end recinc_nb/results/bert_online.json is written; parts that were not
-asked for stay in it as they were, with the machine that they were measured on.
+Each part takes 2 to 15 minutes on two idle cores. Writes recinc_nb/results/bert_online.json.
 """
-import argparse, json, os, subprocess, sys, time
-from pathlib import Path
-import numpy as np
-
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
-import torch
+import json, subprocess, sys, time
+from functools import cache
+from record import Record, root
+import numpy as np, torch
 import torch.nn.functional as F
 from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.blocks import BlockLoop
-from recinc_nb.core import machine, progress, write_atomic
+from recinc_nb.core import progress, scale
 from recinc_nb.learner import Reservoir
 from recinc_nb.lora import LoRA
 from recinc_nb.protocol import prequential
-from recinc_nb.streams import movielens_100k
+from recinc_nb.streams import TextHistory, movielens_100k
 from recinc_nb.text import find_checkpoint
 
-OUT,TO = root/'out'/'bert_runs.json',root/'recinc_nb'/'results'/'bert_online.json'
-EVENTS,BATCH,SEEDS = 1536,32,(0, 1, 2) # events of the timed loops and the frontier; quality is judged on 1,024 and 2,048
-done = json.loads(OUT.read_text()) if OUT.is_file() else {}
+record = Record(__file__, 'bert_online', stream='MovieLens-100K', checkpoint='MiniLM')
+EVENTS,BATCH,SEEDS = scale(1536, 64),32,(0, 1, 2) # events of the timed loops; quality is judged on 1,024
 
-
-def keep(part, name, make):
-    "What `make` gives, or what it gave in an earlier run."
-    if name not in done.setdefault(part, {}):
-        done[part][name] = make()
-        write_atomic(OUT, json.dumps(done, indent=1).encode())
-        print(part, name, done[part][name], flush=True)
-    return done[part][name]
-
+@cache
+def told(n): return movielens_100k().take(scale(n, 64)).with_text()
 
 
 class Sources:
@@ -89,31 +76,18 @@ ROWS = { # name in tables: how it is made, and whether its stores are filled bef
     'head, vectors stored': (lambda seed: IncrementalBert(update='head', seed=seed), True)}
 
 
-def cost():
-    "Seconds per batch of 32, in turns within one run; and the prequential AUC of each."
-    told = movielens_100k().take(EVENTS).with_text()
-    text = [c.tolist() for c in (told.events['text'], told.events['text_pair'])]
-    tok = Sources().tokenizer
-    lengths = np.array([len(o) for o in tok(*text)['input_ids']])
-    keep('cost', 'texts', lambda: dict(events=EVENTS, tokens_per_event=round(float(lengths.mean()), 1), cut_to_128=round(float(np.minimum(lengths, 128).mean()), 1)))
-    keep('cost', 'seconds', lambda: timed(told))
-    for name,(make,stored) in ROWS.items():
-        if stored or 'padded' in name and 'sources' not in name: continue # the same numbers as the row before
-        seeds = SEEDS if 'sources' in name else SEEDS[:1] # elsewhere the seed draws nothing: MiniLM's weights, a head of zeros, LoRA's own seed
-        for seed in seeds: keep('cost', f'auc of {name}, seed {seed}', lambda: quality(make(seed), told.take(1024))[0])
-
-
-def quality(model, told, n=BATCH):
+def quality(model, n=BATCH):
     "The metrics of a run, and the milliseconds that an event took, predictions included."
-    r = prequential(model, told, metrics=('auc', 'user_auc', 'log_loss'), batch_size=n)
-    return {k: round(float(v), 4) for k,v in r.summary.items()},round(1e3*r.seconds/len(told), 2)
+    stream = told(1024)
+    r = prequential(model, stream, metrics=('auc', 'user_auc', 'log_loss'), batch_size=n)
+    return {k: round(float(v), 4) for k,v in r.summary.items()},round(1e3*r.seconds/len(stream), 2)
 
 
-def timed(told):
+def timed():
     models = {o: make(0) for o,(make,_) in ROWS.items()}
-    batches = list(told.batches(BATCH))
+    batches = list(told(EVENTS).batches(BATCH))
     for name,(_,stored) in ROWS.items():
-        if stored: models[name].predict(told)            # fills the stores
+        if stored: models[name].predict(told(EVENTS))    # fills the stores
         elif hasattr(models[name], 'model'): models[name].model # builds it
     took,names = {o: [] for o in ROWS},list(ROWS)
     for n,batch in enumerate(progress(batches, 'cost', 'batch')):
@@ -128,51 +102,77 @@ def timed(told):
                     times_cheaper=round(float(np.sum([took[base][k] for k in at[o]])/np.sum(took[o])), 2)) for o in names}
 
 
-def percentiles(x): return {f'p{q}': round(1e3*float(np.percentile(x, q)), 2) for q in (50, 99)} | {'n': len(x)}
+def texts():
+    tok = Sources().tokenizer
+    lengths = np.array([len(o) for o in tok(*(c.tolist() for c in (told(EVENTS).events['text'], told(EVENTS).events['text_pair'])))['input_ids']])
+    return dict(events=EVENTS, tokens_per_event=round(float(lengths.mean()), 1), cut_to_128=round(float(np.minimum(lengths, 128).mean()), 1))
 
+@record.part()
+def cost():
+    "Milliseconds per event in turns within one run, by batches of 32; and the prequential AUC of each."
+    yield 'texts', texts
+    yield 'seconds', timed
+    for name,(make,stored) in ROWS.items():
+        if stored or 'padded' in name and 'sources' not in name: continue # the same numbers as the row before
+        seeds = SEEDS if 'sources' in name else SEEDS[:1] # elsewhere the seed draws nothing: MiniLM's weights, a head of zeros, LoRA's own seed
+        for seed in seeds: yield f'auc of {name}, seed {seed}', lambda: quality(make(seed))[0]
+
+
+def percentiles(x): return {f'p{q}': round(1e3*float(np.percentile(x, q)), 2) for q in (50, 99)} | {'n': len(x)}
 
 def clock(f):
     start = time.perf_counter()
     f()
     return time.perf_counter()-start
 
+@cache
+def updates():
+    "A model after 100 updates, and how long they took."
+    model,out = IncrementalBert(update='top-2'),[]
+    for b in progress(list(movielens_100k().take(scale(3200, 96)).batches(BATCH)), 'updates', 'batch'):
+        model.predict(b)
+        out.append(clock(lambda: model.partial_fit(b)))
+    return model,percentiles(out[1:])
 
+@cache
+def updated():
+    "That model, its stream, and 300 users with 100 candidates each."
+    (model,_),rng = updates(),np.random.default_rng(0)
+    users,items = [list(o.ids) for o in (model.users_, model.items_)]
+    n = min(100, len(items))
+    asks = [(users[rng.integers(len(users))], [items[k] for k in rng.choice(len(items), n, replace=False)]) for _ in range(scale(300, 4))]
+    for u,i in asks: model.rank(u, i)
+    return model,movielens_100k().take(scale(3200, 96)),asks
+
+def scores():
+    model,_,asks = updated()
+    return percentiles([clock(lambda: model.rank(*o)) for o in asks])
+
+def scores_after():
+    (model,stream,asks),out = updated(),[]
+    for o,b in zip(asks[:40], stream.batches(BATCH)):
+        model.partial_fit(b)
+        out.append(clock(lambda: model.rank(*o)))
+    return percentiles(out)
+
+def cross(history):
+    _,stream,asks = updated()
+    model,h = Sources(precision=torch.bfloat16),TextHistory(stream.items, history)
+    for e in stream.events.itertuples(): h.add(e.user, e.item, e.label)
+    pairs = [list(zip(*(h.pair(u, i) for i in some))) for u,some in asks[:30]]
+    n_tokens = np.mean([len(o) for p in pairs[:10] for o in model.tokenizer(list(p[0]), list(p[1]), truncation='only_first', max_length=128)['input_ids']])
+    def score(p):
+        with torch.inference_mode(): model.logits(*p, padding='longest')
+    score(pairs[0])
+    return percentiles([clock(lambda: score(p)) for p in pairs]) | {'tokens': round(float(n_tokens), 1)}
+
+@record.part()
 def latency():
     "Milliseconds of an update and of a score."
-    stream = movielens_100k().take(3200)
-    model,rng = IncrementalBert(update='top-2'),np.random.default_rng(0)
-    batches = list(stream.batches(BATCH))
-    def updates():
-        out = []
-        for b in progress(batches, 'updates', 'batch'):
-            model.predict(b)
-            out.append(clock(lambda: model.partial_fit(b)))
-        return percentiles(out[1:])
-    keep('latency', 'update of 32 events, top-2', updates)
-    if not hasattr(model, 'model_'): model.partial_fit(stream)
-    users,items = [list(o.ids) for o in (model.users_, model.items_)]
-    asks = [(users[rng.integers(len(users))], [items[n] for n in rng.choice(len(items), 100, replace=False)]) for _ in range(300)]
-    for u,i in asks: model.rank(u, i)
-    keep('latency', 'score 100 candidates, bi-encoder, vectors stored', lambda: percentiles([clock(lambda: model.rank(*o)) for o in asks]))
-    def after():
-        out = []
-        for n,o in enumerate(asks[:40]):
-            model.partial_fit(batches[n])
-            out.append(clock(lambda: model.rank(*o)))
-        return percentiles(out)
-    keep('latency', 'score 100 candidates, bi-encoder, right after an update of top-2', after)
-    from recinc_nb.streams import TextHistory
-    for history,precision in ((10, torch.bfloat16), (2, torch.bfloat16)):
-        cross,h = Sources(precision=precision),TextHistory(stream.items, history)
-        for e in stream.events.itertuples(): h.add(e.user, e.item, e.label)
-        pairs = [list(zip(*(h.pair(u, i) for i in some))) for u,some in asks[:30]]
-        n_tokens = np.mean([len(o) for p in pairs[:10] for o in cross.tokenizer(list(p[0]), list(p[1]), truncation='only_first', max_length=128)['input_ids']])
-        def score(p):
-            with torch.inference_mode(): cross.logits(*p, padding='longest')
-        score(pairs[0])
-        kind = str(precision).split('.')[1]
-        keep('latency', f'score 100 candidates, cross-encoder, history {history}, {kind}',
-             lambda: percentiles([clock(lambda: score(p)) for p in pairs]) | {'tokens': round(float(n_tokens), 1)})
+    yield 'update of 32 events, top-2', lambda: updates()[1]
+    yield 'score 100 candidates, bi-encoder, vectors stored', scores
+    yield 'score 100 candidates, bi-encoder, right after an update of top-2', scores_after
+    for history in (10, 2): yield f'score 100 candidates, cross-encoder, history {history}, bfloat16', lambda: cross(history)
 
 
 PROBE = """
@@ -181,75 +181,51 @@ sys.path.insert(0, {root!r})
 from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.streams import movielens_100k
 def rss(): return int(open('/proc/self/statm').read().split()[1])*4096/2**20
-stream = movielens_100k().take(3000)
+stream = movielens_100k().take({n})
 m = IncrementalBert(update={update!r}, items=stream.items)
 {body}
 print(json.dumps(dict(out, peak_MiB=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024))))
 """
 
+def probed(update, body):
+    code = PROBE.format(root=str(root), update=update, body=body, n=scale(3000, 96))
+    return json.loads(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+@record.part()
 def memory():
     "Peak resident memory of a process of its own, and its growth over 10,000 updates of one event."
     stored = "out['stored_MiB'] = round(sum(o.size for o in (m._activations, m._vectors))/2**20, 1)"
     run = f"out = {{}}\nfor b in stream.batches(32):\n    m.predict(b)\n    m.partial_fit(b)\n{stored}"
-    grow = ("at = []\nrows = list(stream.take(1000).events[['user', 'item', 'label']].itertuples(index=False, name=None))\n"
-            "for n in range(10000):\n    m.learn_one(*rows[n%1000])\n    if n in (999, 1999, 9999): at.append(round(rss(), 1))\nout = dict(rss_MiB_after_1000_2000_10000=at)")
+    n = scale(1000, 5)
+    grow = (f"at = []\nrows = list(stream.take({n}).events[['user', 'item', 'label']].itertuples(index=False, name=None))\n"
+            f"for n in range({10*n}):\n    m.learn_one(*rows[n%{n}])\n    if n+1 in ({n}, {2*n}, {10*n}): at.append(round(rss(), 1))\nout = dict(rss_MiB_after_1000_2000_10000=at)")
     for name,update,body in (('top-2, batches of 32', 'top-2', run), ('all, batches of 32, dynamic padding', 'all', run), ('10,000 updates of one event, top-2', 'top-2', grow)):
-        code = PROBE.format(root=str(root), update=update, body=body)
-        keep('memory', name, lambda: json.loads(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.splitlines()[-1]))
+        yield name, lambda: probed(update, body)
 
 
+@record.part()
 def frontier():
     "Update every n events × which parameters: milliseconds per event, predictions included, and quality."
-    told = movielens_100k().take(1024).with_text()
+    def run(update, lr, n):
+        m = IncrementalBert(update=update, lr=lr)
+        m.model
+        metrics,ms = quality(m, n)
+        return metrics | dict(ms_per_event=ms)
     for update,lr in (('head', None), ('top-1', None), ('top-2', None), ('all', 5e-5)):
-        for n in (128, 32, 8):
-            def run():
-                m = IncrementalBert(update=update, lr=lr)
-                m.model
-                metrics,ms = quality(m, told, n)
-                return metrics | dict(ms_per_event=ms)
-            keep('frontier', f'{update} every {n}', run)
+        for n in (128, 32, 8): yield f'{update} every {n}', lambda: run(update, lr, n)
 
 
+@record.part()
 def blocks():
     "Several passes over a block, judged on the next; replay; and a model that reads on and learns nothing."
-    told = movielens_100k().take(1536).with_text()
     replay = Reservoir(2000, k=1), # 32 older events in each batch of 32
-    arms = {'one pass': (1, dict(update='top-2')), 'up to three passes': (3, dict(update='top-2')),
-            'up to three passes, replay of 32': (3, dict(update='top-2', remedies=replay)), 'learns nothing': (1, dict(update='head', head_lr=0.))}
-    for name,(passes,kw) in arms.items():
-        def run():
-            loop = BlockLoop(IncrementalBert(**kw), block=256, passes=passes)
-            return {k: round(float(v), 4) for k,v in loop.run(told).summary[['auc', 'log_loss']].items()} | dict(passes=loop.n_passes_)
-        keep('blocks', f'{name}, seed 0', run)
+    def run(passes, **kw):
+        loop = BlockLoop(IncrementalBert(**kw), block=scale(256, 32), passes=passes)
+        return {k: round(float(v), 4) for k,v in loop.run(told(1536)).summary[['auc', 'log_loss']].items()} | dict(passes=loop.n_passes_)
+    yield 'one pass, seed 0', lambda: run(1, update='top-2')
+    yield 'up to three passes, seed 0', lambda: run(3, update='top-2')
+    yield 'up to three passes, replay of 32, seed 0', lambda: run(3, update='top-2', remedies=replay)
+    yield 'learns nothing, seed 0', lambda: run(1, update='head', head_lr=0.)
 
 
-PARTS = dict(memory=memory, cost=cost, latency=latency, frontier=frontier, blocks=blocks)
-BY_PART = 'load', 'threads', 'machines' # what is noted for each part
-
-def whole(old, done, here):
-    "The record: the parts that are `done`, and beside them those of the `old` record that are not; each with its load, threads and machine."
-    old = old | dict(machines={o: old['machine'] for o in PARTS if o in old} | old.get('machines', {})) if old else {}
-    new = [o for o in PARTS if o in done and done[o]!=old.get(o)] # the others are from the same run as those in the record
-    notes = {name: old.get(name, {}) | {o: x for o,x in done.get(name, {}).items() if o in new} for name in BY_PART}
-    notes['machines'] |= {o: here for o in new}
-    parts = {o: done[o] if o in new else old[o] for o in PARTS if o in done or o in old}
-    return dict(command='python tools/bert_runs.py', stream='MovieLens-100K', checkpoint='MiniLM', machine=here if new or not old else old['machine'], **parts, **notes)
-
-def main(argv=None):
-    p = argparse.ArgumentParser(prog='python tools/bert_runs.py', description='The long runs behind chapter 43, on MovieLens-100K with MiniLM.')
-    p.add_argument('parts', nargs='*', metavar='part', help=f"some of {', '.join(PARTS)}; all without any")
-    p.add_argument('--again', action='store_true', help='measure the parts anew, also where they are finished')
-    args = p.parse_args(argv)
-    if wrong := [o for o in args.parts if o not in PARTS]: p.error(f"there is no part {', '.join(wrong)}; use some of {', '.join(PARTS)}")
-    for o in args.parts or PARTS:
-        if args.again:
-            for part in (done, done.get('load', {}), done.get('threads', {})): part.pop(o, None)
-        done.setdefault('load', {}).setdefault(o, round(os.getloadavg()[0], 2))
-        done.setdefault('threads', {}).setdefault(o, torch.get_num_threads())
-        PARTS[o]()
-    old = json.loads(TO.read_text()) if TO.is_file() else {}
-    write_atomic(TO, (json.dumps(whole(old, done, machine()), indent=1) + '\n').encode())
-
-
-if __name__=='__main__': main()
+if __name__=='__main__': record.main()

@@ -1,16 +1,17 @@
-"""The runs behind chapter 45, on MovieLens-100K: python tools/hybrid_runs.py [seed ...]
+"""The runs behind chapter 45, on MovieLens-100K: python tools/hybrid_runs.py
 
-Learners of ids, of text, and of both (some minutes a seed), then BERT with an offset (some minutes, once). What is finished stays in
-recinc_nb/results/hybrid.json, so a command that was stopped goes on where it was; delete that file to begin anew.
+Learners of ids, of text, and of both (some minutes a seed), then BERT with an offset (some minutes, once). Writes
+recinc_nb/results/hybrid.json. Settings were compared on the events before 30,000, but at milestones the figures of all events were
+printed too, and that GaussianMF factors and neighbors went in was decided with both in view, and so was the bonus of half a star in
+`like_from`; read the figures as slightly flattering.
 """
-import argparse, json, os, platform, sys, time
-from pathlib import Path
+import time
+from functools import cache
+from record import Record
 import numpy as np
-
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
 from recinc_nb.baselines import BiasBaseline, RunningMean
 from recinc_nb.bert_online import IncrementalBert
+from recinc_nb.core import scale
 from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
@@ -18,28 +19,14 @@ from recinc_nb.metrics import auc, log_loss, user_auc
 from recinc_nb.protocol import prequential
 from recinc_nb.streams import movielens_100k
 
-out = root/'recinc_nb'/'results'/'hybrid.json'
-TRIED = { # RMSE on events before 30,000 in scratch runs while the design grew; compare inside one row only
-         'text kernel: rbf, linear': [.9270, .9285], 'features of the kernel: 8, 16, 32': [.9142, .9132, .9125],
-         'an earlier filter with 24, 48, 96 features; about the same as an exact Gaussian process': [.9133, .9128, .9125, .9109],
-         'moods: two, one': [.9285, .9309], 'one mood that fades by time, by number of events': [.9418, .9457],
-         'slopes for quality and popularity: with, without': [.9118, .9178],
-         'ridge on text for all items: with, without (the shrinkage of items changed too)': [.9202, .9258],
-         'age and gender: with, without': [.9126, .9122],
-         'stack: without neighbors, by ratings, by text, by both': [.9090, .9078, .9073, .9062]}
-CAVEAT = ('settings were compared on the events before 30,000, but at milestones the figures of all events were printed too, and that GaussianMF factors '
-          'and neighbors went in was decided with both in view, and so was the bonus of half a star in like_from; read the figures as slightly flattering')
-
-def load(): return json.loads(out.read_text()) if out.exists() else {}
-def save(record):
-    tmp = out.with_suffix('.tmp')
-    tmp.write_text(json.dumps(record, indent=1))
-    os.replace(tmp, out)
+EVENTS,TUNED_ON = scale((100_000, 30_000), (600, 200))
+record = Record(__file__, 'hybrid', stream='MovieLens-100K')
 
 def segments(stream):
     e = stream.events
     user,item = e.groupby('user').cumcount().to_numpy(),e.groupby('item').cumcount().to_numpy()
-    return {'all': np.ones(len(e), bool), 'new users': user<5, 'new items': item<5, 'head': item>=100, 'tail': item<20, 'after 30,000': np.arange(len(e))>=30_000}
+    parts = {'all': np.ones(len(e), bool), 'new users': user<5, 'new items': item<5, 'head': item>=100, 'tail': item<20, 'after 30,000': np.arange(len(e))>=TUNED_ON}
+    return {name: at for name,at in parts.items() if at.any()}
 
 def learners(F, seed):
     ids = [IncrementalMF(seed=seed), GaussianMF(seed=seed), IncrementalALS(seed=seed)]
@@ -60,9 +47,8 @@ def differences(a, b, e, at, n_boot=1000, seed=0): # blocks of 200 such events, 
         found['auc'].append(auc(like[j], a[j]) - auc(like[j], b[j]))
     return {k: [float(o) for o in np.quantile(v, [.025, .975])] for k,v in found.items()}
 
-def ids(seed=0):
-    record,stream = load(),movielens_100k()
-    if str(seed) in record.get('seeds', {}): return
+def one_seed(seed):
+    stream = movielens_100k().take(EVENTS)
     F,e,parts,preds,row = text_features(stream),stream.events,segments(stream),{},{}
     for name,m in learners(F, seed).items():
         r = prequential(m, stream, metrics=('rmse',))
@@ -74,37 +60,47 @@ def ids(seed=0):
             if name!='HybridStack, likes': row[name][part]['rmse'] = float(np.sqrt(np.mean((stars - p[at].clip(1, 5))**2)))
         print(seed, name, row[name]['all'], flush=True)
     rivals = ['RunningMean', 'BiasBaseline', 'IncrementalMF', 'GaussianMF', 'IncrementalALS', 'OnlineStack']
-    gains = {part: {o: differences(preds['HybridStack'], preds[o], e, parts[part], 400 if part=="new items" else 100) for o in
-                    (rivals if part=='new items' else ['OnlineStack'])} for part in ('new items', 'new users', 'head', 'tail', 'all')}
-    record = load()
-    record.setdefault('seeds', {})[str(seed)] = dict(learners=row, hybrid_minus=gains)
-    save(record | dict(command='python tools/hybrid_runs.py', stream=stream.name, events=len(stream), tuned_on=30_000, tried_on_the_first_30_percent_rmse=TRIED, caveat=CAVEAT, machine=platform.processor() or platform.machine(),
-                       numpy=np.__version__, python=platform.python_version()))
+    gains = {part: {o: differences(preds['HybridStack'], preds[o], e, parts[part], 400 if part=='new items' else 100) for o in
+                    (rivals if part=='new items' else ['OnlineStack'])} for part in ('new items', 'new users', 'head', 'tail', 'all') if part in parts}
+    return dict(learners=row, hybrid_minus=gains)
 
-def bert(start=30_000, n=800, step=16):
-    record,stream = load(),movielens_100k()
-    if 'bert' in record: return
-    part = stream.take(start+n)
-    told = part.with_text(history=5)[start:]
-    y = told.events['label'].to_numpy()
-    logit = lambda p: np.log(p.clip(.01, .99)/(1-p.clip(.01, .99)))
-    priors = {'biases': BiasBaseline(target='label').predict_learn(part)[start:], 'MF': IncrementalMF(loss='logistic').predict_learn(part)[start:]}
-    def figures(p): return dict(auc=auc(y, p), log_loss=log_loss(y, p.clip(.01, .99)))
-    rows = {name: figures(p) for name,p in priors.items()}
-    for name,offset,similarity in (('BERT', None, 5.), ('BERT on biases', logit(priors['biases']), 0.), ('BERT on MF', logit(priors['MF']), 0.)):
-        m,table,pred,t = IncrementalBert(update="top-2", similarity=similarity, offset=None if offset is None else 'offset'),told[:],[],time.time()
-        if offset is not None: table.events = told.events.assign(offset=offset)
-        for batch in table.batches(step):
-            pred.append(m.predict(batch))
-            m.partial_fit(batch)
-        rows[name] = figures(np.concatenate(pred)) | dict(seconds=time.time()-t)
-        print(name, rows[name], flush=True)
-    save(load() | dict(bert=dict(start=start, events=n, step=step, checkpoint="all-MiniLM-L6-v2", update="top-2", rows=rows)))
+@record.part(('seeds',), events=EVENTS, tuned_on=TUNED_ON)
+def ids(seeds=(0, 1, 2)):
+    "Learners of ids, of text, and of both: RMSE and AUC by part of the stream, and what the hybrid gains."
+    for seed in seeds: yield str(seed), lambda: one_seed(seed)
 
-def main(argv=None):
-    p = argparse.ArgumentParser(prog='python tools/hybrid_runs.py', description='The runs behind chapter 45: ids, text, and both.')
-    p.add_argument('seeds', nargs='*', type=int, metavar='seed', help='which seeds to run; 0 1 2 without any')
-    for seed in p.parse_args(argv).seeds or (0, 1, 2): ids(seed)
-    bert()
+BERT = scale(dict(start=30_000, events=800, step=16), dict(start=200, events=48, step=16))
 
-if __name__=='__main__': main()
+@cache
+def priors():
+    "What is told of the events, what was observed, and what counting and factors predict."
+    part = movielens_100k().take(BERT['start']+BERT['events'])
+    told = part.with_text(history=5)[BERT['start']:]
+    found = {'biases': BiasBaseline(target='label').predict_learn(part), 'MF': IncrementalMF(loss='logistic').predict_learn(part)}
+    return told,told.events['label'].to_numpy(),{name: p[BERT['start']:] for name,p in found.items()}
+
+def figures(p):
+    y = priors()[1]
+    return dict(auc=auc(y, p), log_loss=log_loss(y, p.clip(.01, .99)))
+
+def with_offset(name, similarity):
+    told,y,known = priors()
+    table,pred,t = told[:],[],time.time()
+    m = IncrementalBert(update='top-2', similarity=similarity, offset='offset' if name else None)
+    if name:
+        p = known[name].clip(.01, .99)
+        table.events = told.events.assign(offset=np.log(p/(1-p)))
+    for batch in table.batches(BERT['step']):
+        pred.append(m.predict(batch))
+        m.partial_fit(batch)
+    return figures(np.concatenate(pred)) | dict(seconds=time.time()-t)
+
+@record.part(**BERT, checkpoint='all-MiniLM-L6-v2', update='top-2')
+def bert():
+    "BERT alone and on the logit of biases and of factors, on events after 30,000."
+    for name in ('biases', 'MF'): yield name, lambda: figures(priors()[2][name])
+    yield 'BERT', lambda: with_offset(None, 5.)
+    for name in ('biases', 'MF'): yield f'BERT on {name}', lambda: with_offset(name, 0.)
+
+
+if __name__=='__main__': record.main()

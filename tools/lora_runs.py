@@ -1,28 +1,25 @@
-"""The runs behind chapter 44: python tools/lora_runs.py [seed ...]
+"""The runs behind chapter 44: python tools/lora_runs.py
 
-Adapters and their rivals after a turn of tastes (tiny BERT, 150 steps), and a short run on MiniLM's weights (40 steps). Each run, seed
-and arm is kept in out/lora, so a command that was stopped goes on where it was; some four minutes a seed on one core.
-Writes recinc_nb/results/lora.json; seeds that were not asked for stay in it as long as the settings are the same.
+Adapters and their rivals after a turn of tastes (tiny BERT, 150 steps), and a short run on MiniLM's weights (40 steps), on three seeds;
+some four minutes a seed on one core. Writes recinc_nb/results/lora.json.
 """
-import argparse, json, sys, time
-from pathlib import Path
+import time
+from functools import cache
+from tempfile import TemporaryDirectory
+from record import Record
 import numpy as np, torch
-from safetensors.torch import load_file, save_file
-
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
 from recinc_nb.bert_online import IncrementalBert
-from recinc_nb.core import machine, write_atomic
+from recinc_nb.core import scale
 from recinc_nb.lora import LoRA, TwinLoRA
 from recinc_nb.metrics import auc
 from recinc_nb.streams import Stream
-from recinc_nb.text import encode_texts, find_checkpoint
+from recinc_nb.text import encode_texts
 from recinc_nb.worlds import drift_stream
 
-FOLDER,OUT = root/'out'/'lora',root/'recinc_nb'/'results'/'lora.json' # where runs are kept until all are there; the record
-TURN = dict(n_events=4800, n_users=10, n_items=40, drift='sudden', share=1.)
-SHORT = dict(n_events=1280, n_users=10, n_items=20)
-KEPT = 480                               # the last events before the turn, on which retention is measured
+record,SEEDS = Record(__file__, 'lora'),(0, 1, 2)
+TURN = dict(n_events=scale(4800, 240), n_users=10, n_items=40, drift='sudden', share=1.)
+SHORT = dict(n_events=scale(1280, 64), n_users=10, n_items=20)
+KEPT = scale(480, 60)                            # the last events before the turn, on which retention is measured
 TURN_LR = {'all': 3e-4, 'top-1': 1e-3, 'LoRA': 3e-3} # best of three, of two, and level with 1e-2 (.636 both), on seed 100, which is not reported
 SHORT_LR = {'all': 3e-5, 'LoRA': 1e-3}   # best of three; the default (3e-3 was .003 better), both on seed 100
 PROBE = [
@@ -56,28 +53,31 @@ def run(model, stream, n):
 
 def size(model): return dict(moving=sum(o.numel() for o in model.model.bert.parameters() if o.requires_grad), head=sum(o.numel() for o in model.model.classifier.parameters()))
 
-def grounding(seed, folder):
-    "Learn until the turn; the encoder as a checkpoint in `folder`, the head beside it."
-    if (folder/'head.safetensors').exists(): return
+@cache
+def grounding(seed):
+    "What a model that learned until the turn knows: a function that makes such a model with other settings."
     first,_ = drift_stream(seed=seed, **TURN).with_text().batches(TURN['n_events']//2)
     model = IncrementalBert('tiny', update='all')
     run(model, first, 16)
-    model.model.bert.save_pretrained(folder)
-    model.tokenizer.save_pretrained(folder)
-    save_file(model.model.classifier.state_dict(), folder/'head.safetensors')
+    folder = TemporaryDirectory()                    # lives as long as the function that uses it
+    model.model.bert.save_pretrained(folder.name)
+    model.tokenizer.save_pretrained(folder.name)
+    head = {k: v.clone() for k,v in model.model.classifier.state_dict().items()}
+    def with_head(old, **settings):
+        made = IncrementalBert(folder.name, **settings)
+        made.predict(old.take(1))
+        made.model.classifier.load_state_dict(head)
+        made._vectors.clear()
+        return made
+    return with_head
 
 def one_turn(name, seed):
-    folder = FOLDER/'turn_runs'/f'base-{seed}'
-    grounding(seed, folder)
-    stream = drift_stream(seed=seed, **TURN)
+    stream,start = drift_stream(seed=seed, **TURN),grounding(seed)
     h = len(stream)//2
     _,rest = (shuffled(stream, seed) if 'shuffled' in name else stream).with_text().batches(h)
     true,old = stream[h:],stream.with_text()[h-KEPT:h]
     y,y_old,t = true.events['label'].to_numpy(),old.events['label'].to_numpy(),time.process_time()
-    model = IncrementalBert(folder, **TURN_ARMS[name])
-    model.predict(old.take(1))
-    model.model.classifier.load_state_dict(load_file(folder/'head.safetensors'))
-    model._vectors.clear()
+    model = start(old, **TURN_ARMS[name])
     before = float(auc(y_old, model.predict(old)))
     p = run(model, rest, 16)
     half = len(y)//2
@@ -97,34 +97,21 @@ def one_short(name, seed):
     return dict(auc=float(auc(y, p)), oracle=float(auc(y, stream.oracle['label'].to_numpy())), **size(model), probe_moved=float(np.abs(after-before).mean()),
         probe_rank=float(np.corrcoef(before.argsort().argsort(), after.argsort().argsort())[0, 1]), cpu_seconds=time.process_time()-t)
 
-def rows(folder, arms, one, seeds):
-    (FOLDER/folder).mkdir(exist_ok=True, parents=True)
+def with_settings(checkpoint, world, batch, lr, **more): return dict(checkpoint=checkpoint, world=world, batch=batch, lr=lr, alpha='2 r', **more)
+
+@record.part(**with_settings('tiny BERT, trained until the turn', TURN, 16, TURN_LR, kept=KEPT))
+def turn(seeds=SEEDS):
+    "Adapters and their rivals after a turn of tastes, from a tiny BERT that learned until there."
     for seed in seeds:
-        for name in arms:
-            path = FOLDER/folder/f'{name}-{seed}.json'
-            if not path.exists():
-                write_atomic(path, json.dumps(one(name, seed)).encode())
-                print(folder, name, seed, path.read_text(), flush=True)
-            yield dict(arm=name, seed=seed, **json.loads(path.read_text()))
+        for name in TURN_ARMS: yield dict(arm=name, seed=seed), lambda: one_turn(name, seed)
 
-def whole(old, new):
-    "The record of these runs, and those runs of the old record that were made with the same settings on other seeds or arms."
-    for part in ('turn', 'short'):
-        was,now = old.get(part, {}),new[part]
-        if {**was, 'rows': 0}!={**json.loads(json.dumps(now)), 'rows': 0}: continue
-        made = {(o['seed'], o['arm']) for o in now['rows']}
-        now['rows'] = sorted((o for o in was['rows'] if (o['seed'], o['arm']) not in made), key=lambda o: o['seed']) + now['rows']
-    return new | dict(seeds=sorted({o['seed'] for o in new['turn']['rows']} & {o['seed'] for o in new['short']['rows']}))
+@record.part(**with_settings('MiniLM', SHORT, 32, SHORT_LR, probe=PROBE))
+def short(seeds=SEEDS):
+    "A short run on MiniLM's weights, and how far the cosines of other texts moved."
+    for seed in seeds:
+        for name in SHORT_ARMS: yield dict(arm=name, seed=seed), lambda: one_short(name, seed)
 
-def main(argv=None):
-    p = argparse.ArgumentParser(prog='python tools/lora_runs.py', description='The runs behind chapter 44: adapters and their rivals.')
-    p.add_argument('seeds', nargs='*', type=int, metavar='seed', help='which seeds to run; 0 1 2 without any')
-    seeds = p.parse_args(argv).seeds or (0, 1, 2)
+
+if __name__=='__main__':
     torch.set_num_threads(1)
-    turn,short = (list(rows(*o, seeds)) for o in (('turn_runs', TURN_ARMS, one_turn), ('lora_runs', SHORT_ARMS, one_short)))
-    out = dict(machine=machine(), command='python tools/lora_runs.py', seeds=list(seeds),
-        turn=dict(checkpoint='tiny BERT, trained until the turn', world=TURN, batch=16, kept=KEPT, lr=TURN_LR, alpha='2 r', rows=turn),
-        short=dict(checkpoint=find_checkpoint('auto').name, world=SHORT, batch=32, lr=SHORT_LR, alpha='2 r', probe=PROBE, rows=short))
-    write_atomic(OUT, json.dumps(whole(json.loads(OUT.read_text()) if OUT.is_file() else {}, out), indent=1).encode())
-
-if __name__=='__main__': main()
+    record.main()

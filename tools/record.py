@@ -1,0 +1,156 @@
+"""One resumable recorded run for all long commands; by itself it lists every row of every record, and what made it.
+
+    record = Record(__file__, 'lora')                    # rows go to recinc_nb/results/lora.json
+
+    @record.part(batch=16)                               # settings lie beside the rows; with others the part is made anew
+    def turn(seeds=(0, 1, 2)):
+        "What is measured, in a line."
+        for seed in seeds:
+            for arm in ARMS: yield dict(arm=arm, seed=seed), lambda: measure(arm, seed)
+
+    if __name__=='__main__': record.main()
+
+A part yields each row's key (a name, or a dict of fields) and the function that makes it, called only if the row is not there; what
+comes before a `yield` runs each time, so it must be cheap. A part that returns its content at once is a single row. Each row is
+written as soon as it is made, so a command that was stopped goes on where it was. The list `made` in the file says which command, at
+which commit, when, on which machine, in how many seconds and at which load: a row that is not in it is made again.
+"""
+import argparse, importlib, inspect, json, os, subprocess, sys, time
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+if '--quick' in sys.argv[1:]: os.environ['RECINC_SCALE'] = 'test' # before a tool's constants ask for the scale
+root = Path(__file__).resolve().parent.parent
+if 'recinc_nb' not in sys.modules: sys.path.insert(0, str(root))
+from recinc_nb.core import machine, progress, scale, write_atomic
+
+def commit():
+    "The commit that runs; with -dirty if package or tools differ from it; None where there is no git."
+    git = lambda *args: subprocess.run(['git', *args], cwd=root, capture_output=True, text=True).stdout.strip()
+    try: return git('rev-parse', '--short', 'HEAD') + ('-dirty' if git('status', '--porcelain', '-uno', 'recinc_nb', 'tools', ':!recinc_nb/results') else '') or None
+    except OSError: return None
+
+def label(part, key):
+    if isinstance(key, dict): key = ', '.join(f'{k} {v}' for k,v in key.items())
+    return part if key is None else f'{part}: {key}'
+
+class Record:
+    "The parts of one tool, and the files that keep their rows: `file`, with `head` at its top, or a part's own."
+    def __init__(self, tool, file=None, machine=machine, **head):
+        self.tool,self.file,self.machine,self.head,self.parts = Path(tool).stem,file,machine,head,{}
+
+    def part(self, at=None, file=None, **settings):
+        "Make a function a part; `at`: the path to its rows in the file, else (name,), or (name, 'rows') if there are settings."
+        def add(f):
+            place = ((f.__name__, 'rows') if settings else (f.__name__,)) if at is None else at
+            self.parts[f.__name__] = SimpleNamespace(make=f, at=place, file=file or self.file, settings=json.loads(json.dumps(settings)))
+            return f
+        return add
+
+    def rows(self, name, seeds=None):
+        f = self.parts[name].make
+        if not inspect.isgeneratorfunction(f): return iter([(None, f)])
+        return f(seeds) if seeds and 'seeds' in inspect.signature(f).parameters else f()
+
+    def read(self, name, folder=None):
+        "The file of a part (new if it was made at another scale), the dict beside its rows, and what made them by label."
+        part = self.parts[name]
+        path = Path(folder or scale(root/'recinc_nb'/'results', root/'out'))/f'{part.file}.json'
+        book = json.loads(path.read_text()) if path.is_file() else {}
+        if book.get('quick', False)!=scale(False, True): book = {}
+        beside = book
+        for o in part.at[:-1]: beside = beside.setdefault(o, {})
+        return path, book, beside, {o: run for run in book.get('made', []) for o in run['rows'] if o.split(': ')[0]==name}
+
+    def write(self, path, book):
+        made = [o for o in book.pop('made', []) if o['rows']]
+        command = f'python tools/{self.tool}.py' + ('' if path.stem==self.file else ' ' + next(o for o in self.parts if self.parts[o].file==path.stem))
+        head = dict(command=command, **self.head, quick=scale(False, True))
+        book.pop('machine', None)
+        if made and all(o['machine']==made[0]['machine'] for o in made): head['machine'] = made[0]['machine'] # else see `made`
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, (json.dumps({**head, **{k: v for k,v in book.items() if k not in head}, 'made': made}, indent=1, ensure_ascii=False) + '\n').encode())
+
+    def keep(self, name, key, value, run, took, folder=None):
+        "Put a row in its place, and what made it into `made`."
+        part,(path,book,beside,_) = self.parts[name],self.read(name, folder)
+        beside.update(part.settings)
+        if isinstance(key, dict):
+            rows,new = beside.setdefault(part.at[-1], []),{**key, **value}
+            at = next((n for n,o in enumerate(rows) if key.items()<=o.items()), len(rows))
+            rows[at:at+1] = [new]
+        elif key is not None: beside.setdefault(part.at[-1], {})[key] = value
+        elif part.at: beside[part.at[-1]] = value
+        else: book.update(value)
+        made = book.setdefault('made', [])
+        for o in made: o['rows'].pop(label(name, key), None)
+        if not (same := [o for o in made if {**o, 'rows': 0}=={**run, 'rows': 0}]): made += (same := [{**run, 'rows': {}}])
+        same[0]['rows'][label(name, key)] = took
+        self.write(path, book)
+
+    def make(self, name, only='', again=False, seeds=None, folder=None):
+        "Make the rows of a part that are not there."
+        part,(path,book,beside,made) = self.parts[name],self.read(name, folder)
+        changed = [k for k,v in part.settings.items() if made and beside.get(k)!=v]
+        if changed: print(f"{name}: {', '.join(changed)} changed, so it is made anew")
+        if changed and part.at: beside.pop(part.at[-1], None)
+        if gone := {o for o in made if changed or again and only in o}:
+            for run in book['made']: run['rows'] = {o: x for o,x in run['rows'].items() if o not in gone}
+            self.write(path, book)
+        names = [label(name, key) for key,_ in self.rows(name, seeds)]
+        todo = [o for o in names if only in o and (o in gone or o not in made)]
+        print(f'{name}: {len(names)} rows, {len(todo)} to be made', flush=True)
+        if 'seeds' not in inspect.signature(part.make).parameters: seeds = None
+        run = dict(command=f'python tools/{self.tool}.py {name}' + (f" --seeds {' '.join(map(str, seeds))}" if seeds else ''), commit=commit(),
+                   date=str(date.today()), machine=self.machine(), threads=sys.modules['torch'].get_num_threads() if 'torch' in sys.modules else None)
+        for key,f in progress(self.rows(name, seeds) if todo else (), name, 'row', len(names)):
+            if label(name, key) not in todo: continue
+            load,start = os.getloadavg()[0],time.perf_counter()
+            value = f()
+            self.keep(name, key, value, run, dict(seconds=round(time.perf_counter()-start, 1), load=round(load, 2)), folder)
+            print(label(name, key), json.dumps(value, ensure_ascii=False)[:300], flush=True)
+
+    def listed(self, name, seeds=None, folder=None):
+        "Each row of a part and its run: None if the row is not there, a run without a machine if the part does not make it any more."
+        made = self.read(name, folder)[3]
+        names = [label(name, key) for key,_ in self.rows(name, seeds)]
+        return {o: made.get(o) for o in names} | {o: {} for o in made if o not in names}
+
+    def parser(self):
+        doc = inspect.getmodule(next(iter(self.parts.values())).make).__doc__
+        p = argparse.ArgumentParser(prog=f'python tools/{self.tool}.py', description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+        p.add_argument('parts', nargs='*', metavar='part', help=f"some of {', '.join(self.parts)}; all without any")
+        p.add_argument('--only', default='', metavar='WORDS', help='only rows whose name holds these words')
+        p.add_argument('--seeds', nargs='+', type=int, metavar='N', help='other seeds, for parts that have them')
+        p.add_argument('--again', action='store_true', help='make what is there anew; if it was stopped, go on without --again')
+        p.add_argument('--list', action='store_true', help='name the rows and what made them; make none')
+        p.add_argument('--quick', action='store_true', help='few events and rounds, into out/, to try it out')
+        p.add_argument('--out', metavar='FOLDER', help='where the records lie, if not in recinc_nb/results')
+        return p
+
+    def main(self, argv=None, parser=None):
+        p = parser or self.parser()
+        args = p.parse_args(argv)
+        if wrong := [o for o in args.parts if o not in self.parts]: p.error(f"there is no part {', '.join(wrong)}; use some of {', '.join(self.parts)}")
+        if args.out and Path(args.out).is_file(): p.error(f'--out: {args.out} is a file; name a folder')
+        for name in args.parts or self.parts:
+            if args.list: self.show(name, args.seeds, args.out)
+            else: self.make(name, args.only, args.again, args.seeds, args.out)
+        return args
+
+    def show(self, name, seeds=None, folder=None):
+        print(f'\n{self.tool} {name}, in {self.parts[name].file}.json: {inspect.getdoc(self.parts[name].make)}')
+        for o,run in self.listed(name, seeds, folder).items():
+            told = 'missing' if run is None else ' · '.join(str(x) for x in (run.get('date'), run.get('commit'), run['machine']['cpu'], run['rows'][o].get('seconds'))) if run else 'made no longer'
+            print(f'  {o} | {told}')
+
+def records():
+    "The record of each tool that has one."
+    tools = sorted(o.stem for o in Path(__file__).parent.glob('*.py') if '\nrecord = Record(' in o.read_text())
+    return {o: importlib.import_module(o).record for o in tools}
+
+if __name__=='__main__':
+    argparse.ArgumentParser(prog='python tools/record.py', description='List every row of every record, and what made it.').parse_args()
+    for record in records().values():
+        for name in record.parts: record.show(name)
