@@ -9,7 +9,7 @@ __all__ = ['RunningMean', 'bias_sweep', 'BiasBaseline', 'popularity_sweep', 'Pop
 # %% ../nbs/13_baselines.ipynb #73df870b
 import numpy as np
 from numba import njit
-from .learner import IdLearner, Rows, above, at_least, grow_rows, one_of, optional, share, top_rows, two_numbers, yes_no
+from .learner import IdLearner, Rows, above, at_least, grow_rows, one_of, share, top_rows
 
 # %% ../nbs/13_baselines.ipynb #089f2bea
 _TARGET = one_of('rating', 'label')

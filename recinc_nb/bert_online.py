@@ -17,7 +17,6 @@ from torch.nn.utils.rnn import pad_sequence
 from .bert import ClickBert, decay_groups, _labels, _named, _rows, _table, _values
 from .learner import IdMap, SeenItems, SeenLog, count, event_weights, find_class, optional, _id_back, _id_json
 from .streams import Stream, TextHistory, read_table, table_columns, _key
-from .text import load_bert, mean_pool
 
 # %% ../nbs/43_bert_online.ipynb #9f8480d4
 def choose_moving( # lint: long

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from sklearn.base import clone
 from .baselines import BiasBaseline, RunningMean
-from .core import machine, pick_device, results
+from .core import machine, pick_device
 from .mf_online import IncrementalMF
 from .protocol import Report, compare, prequential
 from .streams import Stream, item_text, movielens_100k
@@ -168,10 +168,10 @@ def demo( # lint: long
     likes = click_table(clicks)
     print(f'{stream.name}, the first {n:,} events: will they like it ({stream.like_from:g} stars or more)?\n{likes.to_string()}\n')
     at = len(stream) - min(500, len(stream)//10)
-    for name,model,at in (('IncrementalMF', IncrementalMF(seed=seed).partial_fit(stream.take(at)), at), ('IncrementalBert', bert, n)):
-        user,five = _next_five(whole.events, at)
+    for name,model,seen in (('IncrementalMF', IncrementalMF(seed=seed).partial_fit(stream.take(at)), at), ('IncrementalBert', bert, n)):
+        user,five = _next_five(whole.events, seen)
         if user is None: continue
-        popular = whole.events['item'].iloc[:at].value_counts().index[:200] if model is bert else None
+        popular = whole.events['item'].iloc[:seen].value_counts().index[:200] if model is bert else None
         recs = before_after(model, whole, user, five, candidates=popular)
         print(f"{stream.name}, ten items for user {user} by {name}, before and after five more events:")
         print(f"{_what(five, whole)}\n{_flush_left(recs)}\n")

@@ -801,16 +801,16 @@ class _Remedied(Learner): # what a learner does when it has remedies
             n = self.n_
             stops = [o for r in self.remedies_ if (o := r.stops(n)) is not None]
             b = min([end] + [a+o-n for o in stops]) if self.cuts else end
-            part = lambda x: x[a:b]
+            cut = slice(a, b)
             own = np.ones(b-a, dtype=bool)
-            step = Step(n, {o: part(x) for o,x in rows.items()}, part(y), own, None, None if weight is None else part(weight))
+            step = Step(n, {o: x[cut] for o,x in rows.items()}, y[cut], own, None, None if weight is None else weight[cut])
             for r in self.remedies_:
                 step = r.mix(step)
                 if len(step.y) and int(step.new.sum())!=b-a: raise ValueError(
                     f"{type(r).__name__}.mix: {int(step.new.sum())} new events came back of {b-a}; "
                     "add old ones, or drop the whole step, but keep each new event")
             if len(step.y): step.pred = self.apply(step, _pulls(self.remedies_))
-            else: step.pred,step.new = self.score_rows({o: part(x) for o,x in rows.items()}),np.ones(b-a, dtype=bool)
+            else: step.pred,step.new = self.score_rows({o: x[cut] for o,x in rows.items()}),np.ones(b-a, dtype=bool)
             for r in self.remedies_: r.learned(step)
             pred[a:b] = step.pred[step.new]
             self._count += b-a

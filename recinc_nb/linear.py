@@ -14,8 +14,8 @@ from numba import njit
 from scipy import sparse
 from sklearn.feature_extraction import FeatureHasher
 from .core import warn_reader
-from .learner import Learner, RatingUnit, above, at_least, check_settings, event_weights, finite, optional, two_numbers
-from .streams import Stream, read_table, table_columns
+from .learner import Learner, RatingUnit, above, at_least, event_weights, finite, optional, two_numbers
+from .streams import read_table, table_columns
 
 # %% ../nbs/22_linear.ipynb #0f833c5f
 @njit(cache=True)

@@ -9,7 +9,7 @@ __all__ = ['live_streams', 'live_learners', 'LiveSession', 'list_changes', 'live
 import copy, html, time, traceback
 from io import BytesIO
 from numbers import Real
-import numpy as np, pandas as pd
+import pandas as pd
 import torch
 from .bert_online import IncrementalBert
 from .core import progress, unattended

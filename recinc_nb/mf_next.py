@@ -11,7 +11,7 @@ import numpy as np
 from fastcore.basics import patch
 from numba import njit
 from .baselines import ItemItem, item_item_scores
-from .learner import IdLearner, Members, Remedy, above, at_least, check_settings, count, grow_rows, optional, share
+from .learner import IdLearner, Members, Remedy, above, count, grow_rows, optional, share
 from .mf_rank import LikesLearner, append_like, dot_rows, first_like, has_liked, random_row
 
 # %% ../nbs/36_mf_next.ipynb #23422111

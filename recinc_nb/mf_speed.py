@@ -206,7 +206,7 @@ def speed_bars( # lint: long
     bar('events/s, tables of 100,000 rows', lambda r: r['calls']['partial_fit']['100,000 rows'][1], least=8_000_000)
     bar('events/s, one by one', lambda r: r['calls']['learn_one']['events_per_second']['IncrementalMF.learn_one'][1], least=800_000)
     for o in record.get('topk', {}):
-        if ' items' in o: bar(f'time for ten of {o}, over implicit', lambda r: r['topk'][o]['ours_over_implicit'][1], most=1.05)
+        if ' items' in o: bar(f'time for ten of {o}, over implicit', lambda r, o=o: r['topk'][o]['ours_over_implicit'][1], most=1.05)
     bar('bytes per row over 132', lambda r: round(r['memory']['bytes_per_row']['tables']/r['memory']['ideal'], 3), most=1.5)
     bar('cost per event, late over early', lambda r: r['growth']['saturating']['late_over_early'][1], most=1.2)
     return pd.DataFrame(rows)

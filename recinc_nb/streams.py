@@ -590,7 +590,7 @@ def with_text(self:Stream,
 
 # %% ../nbs/10_streams.ipynb #6b52394a
 def _rows(events):
-    for row in events.to_dict('records'): yield row
+    yield from events.to_dict('records')
 
 # %% ../nbs/10_streams.ipynb #0ed34fdc
 @patch
