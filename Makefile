@@ -18,6 +18,7 @@ check: .venv/.ready     ## the daily loop: export, clean, lint, and the notebook
 	$(V)nbdev_export
 	$(V)nbdev_clean
 	$(V)python tools/lint_nbs.py --fix
+	$(V)ruff check
 	$(V)python tools/readme.py
 	$(V)python tools/run_nbs.py --changed --check
 tune: .venv/.ready      ## find the learners' default settings on the first 30 % of MovieLens

@@ -1,5 +1,5 @@
 """What several test files need."""
-import os, subprocess, sys
+import subprocess, sys
 from pathlib import Path
 import numpy as np
 from sklearn.base import clone

@@ -1,6 +1,6 @@
 """The loop over blocks: killed and resumed, its labels kept apart, all of a pass taken back, older checkpoints, and models of one's own."""
 import json, shutil, subprocess, sys
-import numpy as np, pytest, torch
+import numpy as np, pytest
 from helpers import root
 from recinc_nb import IncrementalBert, L2SP, LoRA, Reservoir, Stream, drift_stream
 from recinc_nb.blocks import BlockLoop, go_back, take_snapshot

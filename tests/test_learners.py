@@ -3,7 +3,7 @@ import json, math
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
-from helpers import check_cutting, check_resuming, python, state, table
+from helpers import check_cutting, check_resuming, python, state
 from contract import LEARNERS, MOVE_OLD_ROWS, every, of_ratings
 from old import check_old
 from recinc_nb import BiasBaseline, IncrementalMF, ItemItem, Learner, Popularity, RunningMean, Stream, drift_stream
@@ -396,7 +396,6 @@ def test_similar_and_forgotten(name, tmp_path):
     except ValueError as e: assert 'no vectors' in str(e)
     assert state(m)==before
     user = m.users_.ids[1]
-    prior,pop = m.predict_one('who', item),len(m.users_)
     assert m.forget_user(user) and not m.forget_user(user) and not m.forget_user('who')
     assert user not in m.users_ and len(m.seen(user))==0 and m.predict_one(user, item)==m.predict_one('who', item)
     m.save_pretrained(tmp_path/'m')

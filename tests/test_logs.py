@@ -1,5 +1,5 @@
 """A user's own log: every public layout in at most three lines, in memory and in chunks. All rows are invented."""
-import gzip, json, re, subprocess, sys, warnings
+import gzip, json, subprocess, sys, warnings
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from recinc_nb import BiasBaseline, Stream, prequential

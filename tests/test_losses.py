@@ -72,7 +72,7 @@ def test_matrix_factorization_bugs_are_caught():
     check_gradient(f, g, *args, wrt=(0, 1, 2, 3))
     bugs = {'swapped': lambda *a: (g(*a)[1], g(*a)[0], *g(*a)[2:]), 'no penalty': lambda *a: mf_grad(*a), 'no bias penalty': lambda *a: mf_grad(*a, .1),
             'sign': lambda *a: tuple(-o for o in g(*a)), 'moved already': lambda p, q, *r: (g(p, q, *r)[0], g(p-.1*g(p, q, *r)[0], q, *r)[1], *g(p, q, *r)[2:])}
-    for name,bug in bugs.items():
+    for bug in bugs.values():
         with pytest.raises(AssertionError, match='gradient for'): check_gradient(f, bug, *args, wrt=(0, 1, 2, 3))
 
 

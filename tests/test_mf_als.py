@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import state
 from old import check_old
-from recinc_nb.baselines import BiasBaseline, Popularity, RunningMean
+from recinc_nb.baselines import BiasBaseline, Popularity
 from recinc_nb.learner import L2SP
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack, fold_in, rls_update
 from recinc_nb.mf_online import IncrementalMF

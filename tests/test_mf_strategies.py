@@ -2,10 +2,9 @@
 import math
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
-from sklearn.base import clone
 from helpers import check_cutting, check_resuming, state, table
 from old import check_old
-from recinc_nb import IncrementalMF, L2SP, OnlineStack, Remedy, Reservoir, Stream, drift_stream
+from recinc_nb import IncrementalMF, L2SP, OnlineStack, Remedy, Reservoir, drift_stream
 from recinc_nb.mf_strategies import MFStrategy, anchored_step, events_grad, events_loss, forgetting_terms
 
 def rein(strength, after): return (L2SP(strength, after=after),)

@@ -1,5 +1,5 @@
 """Every chapter runs from top to bottom: through nbdev's own runner, and with only the installed wheel, in an empty folder."""
-import json, os, shutil, subprocess, sys, sysconfig, venv
+import os, shutil, subprocess, sysconfig, venv
 import pytest
 from filelock import FileLock
 from helpers import notebooks, python, root

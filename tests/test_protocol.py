@@ -596,7 +596,7 @@ def test_a_bar_runs_for_streams_without_a_length(of, step, monkeypatch):
     seen = []
     def bar(it, desc='', unit='event', total=None, step=1):
         n = 0
-        for n,x in enumerate(it, 1): yield x
+        for n,x in enumerate(it, 1): yield x   # noqa: B007
         seen.append((unit, total, n))
     monkeypatch.setattr(module, 'progress', bar)
     prequential(Constant(), of(list(drift_stream(100).batches(50))), batch_size=step)

@@ -146,7 +146,7 @@ def test_an_anchor_of_nothing_pulls_nothing(name):
 
 def test_an_anchor_is_what_the_rows_were_when_it_was_renewed():
     m,kept = IncrementalMF(n_factors=3, init_std=.2, remedies=(L2SP(.3, after=10, every=37),)),{}
-    for n,(u,i,y) in enumerate(zip(*(world.events[o].tolist() for o in ('user', 'item', 'rating')))):
+    for u,i,y in zip(*(world.events[o].tolist() for o in ('user', 'item', 'rating'))):
         m.learn_one(u, i, y)
         if m.n_>=10 and (m.n_-10)%37==0: kept = {o: x.copy() for o,x in m.params().items()}
         for o,x in kept.items() if m.n_>10 else (): np.testing.assert_array_equal(m.remedies_[0].anchor_[o], x)

@@ -1,7 +1,7 @@
 """Notebooks, package and README say the same: export, clean and README leave no difference, and lint is silent."""
 import os, re, shutil
 import pytest
-from helpers import notebooks, python, root
+from helpers import python, root
 
 SOURCES = ('nbs', 'recinc_nb', 'README.md')
 
@@ -43,6 +43,11 @@ def test_lint():
     assert not found, '\n'.join(found)
 
 
+def test_ruff():
+    "Names that nobody uses, loops that do not do what they say: package, tests, tools and notebooks."
+    python('-m', 'ruff', 'check', '--no-cache', '--output-format', 'concise', cwd=root)
+
+
 def test_imports_go_downwards_only():
     "`import recinc_nb` loads nothing heavy, and each learner of ids loads no torch."
     python('-c', "import sys, recinc_nb; heavy = {'torch','transformers','datasets','matplotlib','numba','numpy'} & set(sys.modules); assert not heavy, heavy", cwd='/')
@@ -58,7 +63,7 @@ def test_every_public_name_is_there_and_no_module_has_it():
     for first,then in (('import recinc_nb.protocol as p', 'from recinc_nb import prequential'), ('from recinc_nb import prequential', 'import recinc_nb.protocol as p')):
         python('-c', f"{first}; {then}; assert p.compare and p.prequential is prequential and callable(prequential)", cwd='/')
     with pytest.raises(AttributeError, match="no attribute 'IncrementalNF'; it has"): recinc_nb.IncrementalNF
-    with pytest.raises(ImportError): from recinc_nb import nothing
+    with pytest.raises(ImportError): from recinc_nb import nothing   # noqa: F401
 
 
 def test_the_package_itself_loads_in_no_time():

@@ -111,7 +111,7 @@ def test_what_is_kept_is_bounded_and_the_least_used_goes_first(cache, monkeypatc
     one = len(item_vectors(films, small).tobytes()) + 160 # header and hash
     monkeypatch.setattr(text, 'ENCODINGS_MB', 3*one/2**20)
     tables = [films.assign(year=1900+n) for n in range(4)]
-    for n,o in enumerate(tables[:2]):
+    for o in tables[:2]:
         item_vectors(o, small)
         for m,p in enumerate(sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime_ns)): os.utime(p, (m, m))
     item_vectors(films, small) # used again: now the last to go

@@ -1,6 +1,6 @@
 """Every public call may come from any thread: nothing crashes, and no event is lost or torn."""
 import sys, threading
-import numpy as np, pytest
+import numpy as np
 from sklearn.base import clone
 from contract import LEARNERS, every
 from recinc_nb import IncrementalMF

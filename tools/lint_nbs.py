@@ -432,7 +432,7 @@ def clean_outputs(nb):
             if any('widget-view' in k for k in kinds): yield c, f'a stored widget; guard it with unattended() and {again}'
             if any(k.startswith('image/') for k in kinds) and not {'fig-cap', 'fig-alt'} <= c.directives.keys():
                 yield c, 'a picture without #| fig-cap and #| fig-alt; say what it shows'
-            for kind,text in texts(o):
+            for _,text in texts(o):
                 if re.search(r'\b0x[0-9a-f]{6,}', text): yield c, 'a memory address in the output; show something that stays the same'
                 if PRIVATE.search(text): yield c, 'a path of this machine in the output; show what does not depend on it'
                 if re.search(r'\bnp\.(float|int|bool)', text): yield c, 'np.float64(…) in the output; wrap the number in float() or show an array'
@@ -466,7 +466,7 @@ def unique_names(nbs):
 
 @book_rule
 def unique_pages(nbs):
-    for i,key,what in ((0, lambda nb: page_name(nb.name).lower(), 'name after the number'), (1, lambda nb: nb.module, 'default_exp')):
+    for key,what in ((lambda nb: page_name(nb.name).lower(), 'name after the number'), (lambda nb: nb.module, 'default_exp')):
         groups = defaultdict(list)
         for nb in nbs: groups[key(nb)].append(nb)
         for k,group in groups.items():

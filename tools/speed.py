@@ -1,8 +1,8 @@
 """IncrementalMF beside plain C and its peers, what strangers cost, and one checkout beside another.
 
-    python tools/speed.py                    every part below; some 25 minutes
-    python tools/speed.py sweep topk         some parts; the others stay in the record
-    python tools/speed.py --quick            a few events and rounds, into out/, to try it out
+    python tools/speed.py                    every part below that is not recorded; some 40 minutes in all
+    python tools/speed.py sweep topk --again   some parts anew; the others stay in the record
+    python tools/speed.py --quick            a few events and rounds, into out/, to try it out (--help: more options)
     python tools/speed.py --against FOLDER   the same figures here and in another checkout, in processes that alternate
 
 | part | what is measured |
@@ -21,18 +21,15 @@ Writes mf_speed.json, and mf_quality.json and strangers.json for the parts of th
 them. Peers run if they are there (`pip install 'recinc_nb[peers]'`), those that are missing are named. Everything runs on one thread,
 in rounds in which rivals alternate; what is compared is the median over rounds of the ratio within a round.
 """
-import argparse, ctypes, gc, inspect, itertools, json, os, shutil, subprocess, sys, tempfile, time
+import ctypes, gc, inspect, itertools, json, os, shutil, subprocess, sys, tempfile, time
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from record import Record, root # before the package: it says where that is, unless `--against` has
 import numpy as np, pandas as pd
-
-here = Path(__file__).resolve().parent
-root = here.parent
-if 'recinc_nb' not in sys.modules: sys.path.insert(0, str(root)) # else `--against` has chosen a checkout
 import recinc_nb
 from recinc_nb.baselines import ItemItem, Popularity
-from recinc_nb.core import machine, progress, write_atomic
+from recinc_nb.core import machine, progress, scale
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_speed import _readable, _sgd_ahead, _sgd_fixed, _sgd_loop, _sgd_python, _sgd_rows, _touch, _triad, speed_bars
@@ -44,6 +41,27 @@ if (Path(recinc_nb.__file__).parent/'learner.py').exists(): from recinc_nb.learn
 else: from recinc_nb.baselines import IdLearner, IdMap # `--against` a checkout from before chapter 12a
 try: from recinc_nb.streams import read_table
 except ImportError: from recinc_nb.streams import event_columns as read_table # its older name
+
+here = root/'tools'
+PEERS = 'river', 'implicit', 'lightfm', 'vowpalwabbit', 'flurs', 'torch'
+
+def has(name):
+    "A package that we compare with, or None if it cannot be imported here."
+    try: return import_module(name)
+    except Exception: return None   # old packages fail in their own ways
+
+def who_is_there():
+    "Versions of the peers that are there, and what to do about the others."
+    there = {o: version(o) for o in PEERS if has(o)}
+    missing = {}
+    for name in PEERS:
+        if name in there: continue
+        try: missing[name] = f'version {version(name)} is installed but cannot be imported'
+        except PackageNotFoundError:
+            missing[name] = f'pip install {name}' if name!='lightfm' else 'version 1.17 does not build on Python 3.11 and later'
+    return there, missing
+
+record = Record(__file__, 'mf_speed', machine=lambda: machine() | who_is_there()[0], spread='lowest, median, highest')
 
 C = """
 void sweep(const long *us, const long *is, const float *y, float *pred, float *U, float *V, float *bu, float *bi,
@@ -152,9 +170,10 @@ def torch_run(events, batch, n_users=USERS, n_items=ITEMS):
         for n in range(0, len(data[0]), batch): learn(*(o[n:n+batch] for o in data))
     return lambda: len(data[0])/seconds(all_of_it)
 
-def part_sweep(quick):
+@record.part()
+def sweep():
     "Arrays of row numbers, one thread, strictly one event after the other"
-    n,rounds = (40_000,3) if quick else (2_000_000,11)
+    n,rounds = scale((2_000_000,11), (40_000,3))
     events,c = made_up(n),c_sweep()
     few = lambda m: [o[:m] for o in events]
     runs = {'IncrementalMF': our_run(events)}
@@ -206,9 +225,11 @@ def flurs_mf(n_users, n_items):
     for o in items: model.register(o)
     return lambda u,i,y: model.update(Event(users[u%n_users], items[i%n_items], 1.)) # it takes likes alone
 
-def part_calls(quick):
+@record.part()
+def calls():
     "One Python call per table, and one per event; ids are integers, and looking them up is part of it"
-    n,rounds = (20_000,3) if quick else (1_000_000,7)
+    n,rounds = scale((1_000_000,7), (20_000,3))
+    load = round(os.getloadavg()[0], 2)
     events = made_up(n)
     few = lambda m: [o[:m] for o in events]
     runs = {}
@@ -221,9 +242,10 @@ def part_calls(quick):
     if has('flurs'): runs['FluRS update'] = one_by_one(few(n//100), flurs_mf(2_000, 1_000))
     runs['PyTorch sparse, one at a time'] = torch_run(few(n//1_000), 1)
     single = rates(race(runs, rounds, 'one by one'), rounds)
-    return dict(events=n, rounds=rounds, partial_fit={o: three(x) for o,x in tables.items()}, learn_one=single)
+    return dict(load_before=load, events=n, rounds=rounds, partial_fit={o: three(x) for o,x in tables.items()}, learn_one=single)
 
-def part_topk(quick):
+@record.part()
+def topk():
     "Ten of many items for one user who had a hundred of them: pairs that alternate"
     if not has('implicit'): return dict(missing='implicit')
     from implicit.cpu.als import AlternatingLeastSquares
@@ -231,7 +253,7 @@ def part_topk(quick):
     threadpool_limits(1)
     from scipy.sparse import csr_matrix
     out,rng = {},np.random.default_rng(0)
-    for n_items,calls in ((2_000, 20),) if quick else ((20_000, 300), (1_000_000, 4)):
+    for n_items,calls in scale(((20_000, 300), (1_000_000, 4)), ((2_000, 20),)):
         items = np.r_[np.arange(n_items), rng.choice(n_items, 1_000)]
         users = np.r_[10 + np.arange(n_items)%1_000, np.repeat(np.arange(10), 100)]
         model = IncrementalMF(n_factors=K).partial_fit(frame_of(users, items, rng.integers(1, 6, len(items))))
@@ -290,9 +312,10 @@ def resident(what, n):
             del o
     print(json.dumps(dict(bytes=resident_bytes() - before, rows=users+items)))
 
-def part_memory(quick):
+@record.part()
+def memory():
     "Bytes that the process holds after growing, each learner in a fresh process"
-    n,found = 100_000 if quick else 10_000_000,{}
+    n,found = scale(10_000_000, 100_000),{}
     for what in progress(('learner', 'no log', 'ids', 'PyTorch'), 'memory', 'process'):
         run = subprocess.run([sys.executable, '-c', f'import speed; speed.resident({what!r}, {n})'], cwd=here,
                              capture_output=True, text=True, check=True)
@@ -302,9 +325,10 @@ def part_memory(quick):
     per_row = {o: round(x/rows, 1) for o,x in per_row.items()}
     return dict(events=n, rows=rows, ideal=4*(K+1), bytes_per_row=per_row, log_bytes_per_event=round((byte['learner'] - byte['no log'])/n, 2))
 
-def part_growth(quick):
+@record.part()
+def growth():
     "What an event costs later over what it cost earlier; tables of 100,000 rows"
-    million,rounds = (20_000,2) if quick else (1_000_000,5)
+    million,rounds = scale((1_000_000,5), (20_000,2))
     rows,out = million//10,{}
     streams = dict(saturating=lambda: saturating(5*million, rows, million//5, million//50, million*8//10),
                    growing=lambda: growing(5*million, rows))
@@ -320,7 +344,7 @@ def part_growth(quick):
     return dict(events=5*million, rows_per_call=rows, rounds=rounds, early='events 1 to 2 million', late='events 4 to 5 million', **out)
 
 def copy_over(a, b, c, times):
-    for n in range(times): np.copyto(b, a)
+    for _ in range(times): np.copyto(b, a)
 
 def bandwidth(loop, n_arrays, size):
     "A run of a loop over arrays that take `size` bytes together: bytes/s."
@@ -330,11 +354,12 @@ def bandwidth(loop, n_arrays, size):
 
 def bytes_per_event(k=K): return 2*2*4*k + 2*4*4 + 3*8 + 4   # rows and biases and weights, read and written; u, i, y; prediction
 
-def part_roofline(quick):
+@record.part()
+def roofline():
     "What memory allows for tables of several sizes, and how far below it the sweeps stay"
-    n,rounds = (20_000,2) if quick else (500_000,11)
+    n,rounds = scale((500_000,11), (20_000,2))
     out,c = [],c_sweep()
-    for rows in (4_000, 70_000) if quick else (4_000, 70_000, 500_000, 4_000_000):
+    for rows in scale((4_000, 70_000, 500_000, 4_000_000), (4_000, 70_000)):
         n_users,n_items = rows*5//7,rows - rows*5//7
         events,tables = made_up(n, n_users, n_items),new_tables(n_users, n_items)
         touch = lambda: n/seconds(lambda: _touch(*events[:2], *tables[:2]))
@@ -346,11 +371,12 @@ def part_roofline(quick):
     caches = [o.read_text().strip() for o in sorted(Path('/sys/devices/system/cpu/cpu0/cache').glob('index*/size'))]
     return dict(events=n, rounds=rounds, caches=caches, bytes_per_event=bytes_per_event(), sizes=out)
 
-def part_dtype(quick):
+@record.part()
+def dtype():
     "Rows of float32 over rows of float64: events/s of the same loops"
-    n,rounds = (20_000,2) if quick else (500_000,11)
+    n,rounds = scale((500_000,11), (20_000,2))
     out = {}
-    for rows in (4_000, 70_000) if quick else (4_000, 70_000, 4_000_000):
+    for rows in scale((4_000, 70_000, 4_000_000), (4_000, 70_000)):
         n_users,n_items = rows*5//7,rows - rows*5//7
         events = made_up(n, n_users, n_items)
         loops = {'numba loop': (_sgd_loop, _sgd_loop)}
@@ -429,10 +455,10 @@ class ImplicitRefit:
 
 def grid(**values): return [dict(zip(values, o)) for o in itertools.product(*values.values())]
 
-def part_quality(quick):
+@record.part((), 'mf_quality')
+def quality():
     "MovieLens-100K, every event predicted before it is learned"
-    stream = movielens_100k()
-    if quick: stream = stream.take(2_000)
+    stream = movielens_100k().take(scale(100_000, 2_000))
     first,seeds,tried = stream.take(int(.3*len(stream))),range(3),{}
     spread = lambda x: [round(float(np.mean(x)), 5), round(float(np.std(x, ddof=1)), 5) if len(x)>1 else 0.]
 
@@ -469,32 +495,6 @@ def part_quality(quick):
             top[name]['implicit ALS, refit every 1,000'] = spread([hits(ImplicitRefit(seed=o, **s), name='implicit') for o in seeds])
     return {'stream': stream.name, 'events': len(stream), 'seeds': len(seeds), 'spread': 'mean, standard deviation over seeds',
             'tuned on the first 30 %': tried, 'ratings': ratings, 'hit rate of ten': top}
-
-PEERS = 'river', 'implicit', 'lightfm', 'vowpalwabbit', 'flurs', 'torch'
-
-def has(name):
-    "A package that we compare with, or None if it cannot be imported here."
-    try: return import_module(name)
-    except Exception: return None   # old packages fail in their own ways
-
-def who_is_there():
-    "Versions of the peers that are there, and what to do about the others."
-    there = {o: version(o) for o in PEERS if has(o)}
-    missing = {}
-    for name in PEERS:
-        if name in there: continue
-        try: missing[name] = f'version {version(name)} is installed but cannot be imported'
-        except PackageNotFoundError:
-            missing[name] = f'pip install {name}' if name!='lightfm' else 'version 1.17 does not build on Python 3.11 and later'
-    return there, missing
-
-def lines(x, path=''):
-    for name,o in x.items():
-        if isinstance(o, dict): yield from lines(o, f'{path}{name} · ')
-        elif isinstance(o, list) and o and isinstance(o[0], dict):
-            for n in o: yield from lines(n, f'{path}{name} · ')
-        elif not isinstance(o, list): yield f'  {path}{name}: {o}'
-        elif len(o)<5: yield f"  {path}{name}: {' – '.join(f'{n:,}' if isinstance(n, (int, float)) else n for n in o)}"
 
 
 # strangers
@@ -571,9 +571,10 @@ def single_calls(model, n, write, budget):
 def stream_of(users, items, seed=0):
     return Stream(pd.DataFrame(dict(user=users, item=items, rating=np.random.default_rng(seed).integers(1, 6, len(users)).astype(float))))
 
-def part_strangers(quick):
+@record.part((), 'strangers')
+def strangers():
     "Ids that were never seen: users and items both new with each event, for every learner of ids"
-    n,rounds,budget,rows = (400, 1, .2, 1_000) if quick else (50_000, 5, 1., 1_000_000)
+    n,rounds,budget,rows = scale((50_000, 5, 1., 1_000_000), (400, 1, .2, 1_000))
     single = {}
     for name,model in progress(list(learners_of_ids()), 'strangers', 'learner'):
         single[name] = stranger_rates(lambda: clone(model).learn_one, observed(model), min(n, MOST.get(name, n)), rounds, budget)
@@ -583,18 +584,18 @@ def part_strangers(quick):
         ours = name=='IncrementalMF'
         most,seconds_each = (rows, 300.) if ours else (min(rows//10, MOST.get(name, rows)), 5.)
         for kind,write in (('integers', as_integers), ('strings', as_strings))[:1 + ours]:
-            calls[f'{name}, {kind}'] = single_calls(clone(model), most, write, 2. if quick else seconds_each)
-    big = frame_of(*made_up(20_000 if quick else 1_000_000))
+            calls[f'{name}, {kind}'] = single_calls(clone(model), most, write, scale(seconds_each, 2.))
+    big = frame_of(*made_up(scale(1_000_000, 20_000)))
     table = lambda: len(big)/seconds(lambda: IncrementalMF(n_factors=K).partial_fit(big))
-    fit = race(dict(new=table), 2 if quick else 7, 'partial_fit')['new']
-    m,rng = 2_000 if quick else 200_000,np.random.default_rng(0)
+    fit = race(dict(new=table), scale(7, 2), 'partial_fit')['new']
+    m,rng = scale(200_000, 2_000),np.random.default_rng(0)
     streams = {'new integers': stream_of(np.arange(m), np.arange(m)), 'new strings': stream_of([f'u{k}' for k in range(m)], [f'i{k}' for k in range(m)]),
                'known integers': stream_of(*rng.integers(0, m//10, (2, m)))}
     met = IncrementalMF(n_factors=K).partial_fit(stream_of(np.arange(m//10), np.arange(m//10)))
     def whole(name):
         model = met if 'known' in name else IncrementalMF(n_factors=K)
         return m/seconds(lambda: prequential(model, streams[name], metrics=('rmse',)))
-    found = race({o: lambda o=o: whole(o) for o in streams}, 2 if quick else 5, 'prequential')
+    found = race({o: lambda o=o: whole(o) for o in streams}, scale(5, 2), 'prequential')
     return dict(rounds=rounds, learn_one=single, single_calls=calls,
                 partial_fit={'rows': len(big), 'n_users': USERS, 'n_items': ITEMS, 'new learner': three(fit)},
                 prequential=dict(events=m, events_per_second={o: three(x) for o,x in found.items()},
@@ -613,14 +614,6 @@ def stranger_bars(record):
              for o,x in found['cost_of_a_stranger'].items()]
     return pd.DataFrame([dict(what=what, measured=x, bar=f'≥ {least:,}' if most is None else f'≤ {most:,}', met=x>=least if most is None else x<=most)
                          for what,x,least,most in rows])
-
-def stranger_table(record):
-    "Events/s of `learn_one` by learner, and the times of single calls."
-    rates = pd.DataFrame({name: {**{o: x[1] for o,x in found['events_per_second'].items()},
-                                 **{f'{o}: new over known': x[1] for o,x in found['cost_of_a_stranger'].items()}}
-                          for name,found in record['learn_one'].items()}).T
-    for o in rates: rates[o] = rates[o].map(_readable)
-    return f"{rates.to_string()}\n\n{pd.DataFrame(record['single_calls']).T.to_string()}"
 
 
 # one checkout beside another
@@ -648,7 +641,7 @@ def probed(tree, quick):
     if run.returncode: raise OSError(f'the measurement in {tree} failed: {run.stderr.strip()[-600:]}')
     return json.loads(run.stdout.splitlines()[-1])
 
-def against(other, times=7, quick=False):
+def against(other, times=7):
     """Measure this checkout and another in processes that alternate; each figure's rate here over the rate there: lowest, median, highest.
 
     Raises `ValueError` for a folder that is no checkout."""
@@ -658,7 +651,7 @@ def against(other, times=7, quick=False):
     if times<1: raise ValueError(f'--times is {times}; at least 1')
     found = {o: [] for o in trees}
     for n in progress(range(times+1), 'checkouts', 'pair'):                  # the first pair compiles, and does not count
-        for o in (trees if n%2 else reversed(trees)): found[o].append(probed(trees[o], quick or not n))
+        for o in (trees if n%2 else reversed(trees)): found[o].append(probed(trees[o], scale(not n, True)))
     both = [o for o in found['here'][0] if o in found['there'][0]]
     ratio = {o: three([a[o]/b[o] for a,b in zip(found['here'][1:], found['there'][1:])]) for o in both}
     rate = {place: {o: float(np.median([x[o] for x in found[place][1:]])) for o in both} for place in trees}
@@ -671,60 +664,22 @@ def against(other, times=7, quick=False):
 
 # the command
 
-OWN = dict(quality='mf_quality.json', strangers='strangers.json') # parts with a file of their own
-PARTS = dict(sweep=part_sweep, calls=part_calls, topk=part_topk, memory=part_memory, growth=part_growth,
-             roofline=part_roofline, dtype=part_dtype, quality=part_quality, strangers=part_strangers)
-
-def speed(parts=None, out=None, quick=False):
-    """Measure `IncrementalMF` beside every peer that is installed, and record it with the machine; the records by file name.
-
-    Raises `ValueError` for a part that there is not, or where some parts would be put beside those of another machine."""
-    parts,folder = list(parts or PARTS),Path(out or (root/'out' if quick else root/'recinc_nb'/'results'))
-    wrong = [o for o in parts if o not in PARTS]
-    if wrong: raise ValueError(f"there is no part {', '.join(wrong)}; use some of {', '.join(PARTS)}")
-    if folder.exists() and not folder.is_dir(): raise ValueError(f'--out: {folder} is a file; name a folder')
-    there,missing = who_is_there()
-    head = dict(command='python tools/speed.py', quick=quick, machine=machine(), peers=there, missing=missing)
-    path,record,made = folder/'mf_speed.json',{**head, 'spread': 'lowest, median, highest'},{}
-    shared = [o for o in PARTS if o not in OWN]
-    if path.exists() and (kept := [o for o in shared if o not in parts]) and set(parts) & set(shared):
-        old = json.loads(path.read_text())
-        if (old['machine'], old['quick'])!=(head['machine'], quick): raise ValueError(
-            f"{path} was measured on another machine, with other versions, or {'without' if quick else 'with'} --quick; "
-            'measure all parts anew, or give another --out')
-        record.update({o: old[o] for o in kept if o in old})
-    folder.mkdir(parents=True, exist_ok=True)
-    for name,how in missing.items(): print(f'{name} is missing: {how}')
-    for name in parts:
-        load,start = os.getloadavg()[0],time.perf_counter()
-        found = PARTS[name](quick)
-        found.update(load_before=round(load, 2), seconds=round(time.perf_counter() - start))
-        print(f'\n{name}: {PARTS[name].__doc__}', stranger_table(found) if name=='strangers' else '\n'.join(lines(found)), sep='\n', flush=True)
-        if name in OWN: made[OWN[name]] = {**head, 'spread': 'lowest, median, highest', **found}
-        else: made[path.name] = record = record | {name: found}
-        file = OWN.get(name, path.name)
-        write_atomic(folder/file, (json.dumps(made[file], indent=1, ensure_ascii=name!='quality') + '\n').encode())
-    bars = pd.concat([speed_bars(made.get(path.name, {})), stranger_bars(made[OWN['strangers']]) if OWN['strangers'] in made else None])
-    if len(bars): print(f"\n{bars.assign(measured=bars['measured'].map(_readable)).to_string(index=False)}")
-    print(f'\nThe record is in {folder.resolve()}')
-    return made
+def bars(folder=None):
+    "What was asked, and what came of it, for what is in the records of speed and of strangers."
+    one,other = (record.read(o, folder)[1] for o in ('sweep', 'strangers'))
+    return pd.concat([speed_bars(one), stranger_bars(other) if 'learn_one' in other else None])
 
 def main(argv=None):
-    p = argparse.ArgumentParser(prog='python tools/speed.py',
-                                description='IncrementalMF beside its peers, what strangers cost, and one checkout beside another.')
-    p.add_argument('parts', nargs='*', metavar='part', help=f"some of {', '.join(PARTS)}; all without any")
-    p.add_argument('--out', help='folder for the records; recinc_nb/results, or out with --quick')
-    p.add_argument('--quick', action='store_true', help='a few events and rounds, to try it out')
+    p = record.parser()
     p.add_argument('--against', metavar='FOLDER', help='another checkout: the same figures in both, in processes that alternate')
     p.add_argument('--times', type=int, default=7, help='how many pairs of processes for --against (default: 7)')
     args = p.parse_args(argv)
-    try:
-        if args.against: against(args.against, args.times, args.quick)
-        else: speed(args.parts, args.out, args.quick)
-    except (ValueError, OSError) as e:
-        print(f'speed: {e}', file=sys.stderr)
-        return 2
-    return 0
+    if args.against:
+        try: return against(args.against, args.times)
+        except ValueError as e: p.error(str(e))
+    for name,how in who_is_there()[1].items(): print(f'{name} is missing: {how}')
+    record.main(argv, p)
+    if len(found := bars(args.out)): print(f"\n{found.assign(measured=found['measured'].map(_readable)).to_string(index=False)}")
 
 
-if __name__=='__main__': sys.exit(main())
+if __name__=='__main__': main()
