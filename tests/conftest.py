@@ -1,12 +1,17 @@
-"""Tests run unattended and at test scale, in this process and in every one that it starts."""
+"""Tests run unattended and at test scale, in this process and in every one that it starts. One profile for all that hypothesis
+draws: no deadline on a shared machine; in CI the same examples each time, so that a red run is about the change; elsewhere new ones."""
 import os, sys
 from pathlib import Path
 import pytest
+from hypothesis import settings
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root/'tools'))
 os.environ.update(IN_TEST='1', RECINC_SCALE='test', MPLBACKEND='Agg', HF_HUB_OFFLINE='1', PYTHONPATH='')
 if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS', '1') # workers share the cores
+
+settings.register_profile('book', deadline=None, derandomize='CI' in os.environ)
+settings.load_profile('book')
 
 
 @pytest.fixture

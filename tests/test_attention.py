@@ -3,7 +3,7 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from recinc_nb.attention import attention, attention_grad, attention_weights, bert_layer, gelu, gelu_grad, layer_norm, layer_norm_grad
 
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 seeds = st.integers(0, 2**32-1)
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 WORDS = ['alien', 'brazil', 'tiger', 'whale', 'rocket', 'jazz', 'opera', 'ghost']
 bert,tokenizer = load_bert('tiny', WORDS)
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 titles = st.text(st.characters(blacklist_categories=('Cs',)), min_size=1, max_size=12)
 odd = st.sampled_from(['Steak knife. Liked by chefs', 'Cotton shirt; blue', 'A.', 'A;', '; A', 'Liked A', 'Disliked A. Disliked ', '. Liked ', 'New user.', 'x. Disliked y; z.'])
 pasts = st.lists(st.sampled_from(WORDS), max_size=4)

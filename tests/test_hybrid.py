@@ -20,7 +20,7 @@ LEARNERS = {'ridge with text': TextRidge(T), 'ridge on als': TextRidge(T, Increm
             'filter with text': TextFilter(F, n_factors=2), 'one mood': TextFilter(memory=(30.,), mood=(.2,), n_factors=0),
             'stack with text': HybridStack(F, [BiasBaseline(), IncrementalALS(n_factors=2)]), 'likes': HybridStack(F, [BiasBaseline()], like_from=4.)}
 every = pytest.mark.parametrize('name', LEARNERS)
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 ids = st.one_of(st.integers(0, 6), st.sampled_from(['0', '1', True, False, (1, 'a')]))
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=30)
 

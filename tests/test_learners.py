@@ -12,7 +12,7 @@ from recinc_nb.learner import IdMap, grow_rows
 
 WithTime = TextRidge, TextFilter, HybridStack
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 ids = st.recursive(st.one_of(st.integers(-2**70, 2**70), st.text(max_size=3), st.booleans(), st.sampled_from([0, 1, '0', '1', True, False])),
                    lambda o: st.tuples(o, o), max_leaves=3)
@@ -262,7 +262,7 @@ def test_predict_proba_only_where_labels_are_learned():
     assert p.shape==(2, 2) and np.allclose(p.sum(1), 1) and (p>0).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=10))
 def test_grow_rows(sizes):
     t = np.arange(6, dtype=np.float32).reshape(3, 2)

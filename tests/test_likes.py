@@ -19,7 +19,7 @@ OLD = {'isgd': 'isgd', 'raisgd': 'raisgd', 'bpr': 'bpr', 'als': 'implicit_als', 
 EVENTS = [(int(9*hash_unit(1, 2*n)), int(12*hash_unit(1, 2*n+1)), int(n%3>0)) for n in range(120)]
 every = pytest.mark.parametrize('name', LEARNERS)
 
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=20)
 rows = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 8), st.integers(0, 1)), min_size=1, max_size=50)
 
 

@@ -12,7 +12,7 @@ from recinc_nb.protocol import prequential
 from recinc_nb.streams import Stream
 from recinc_nb.worlds import drift_stream
 
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 LEARNERS = {'linear': IncrementalLinear(lr=.1, intercept=3.), 'logistic': IncrementalLogistic(lr=.3), 'logistic, l2': IncrementalLogistic(lr=.2, l2=.1, n_features=64),
             'linear, one weight': IncrementalLinear(lr=.05, n_features=1)}
 every = pytest.mark.parametrize('name', LEARNERS)

@@ -9,7 +9,7 @@ from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.streams import Stream
 from recinc_nb.worlds import drift_stream
 
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 world = drift_stream(400, n_users=20, n_items=12, seed=1)
 learners = dict(MF=IncrementalMF(lr=1.).partial_fit(world), items=ItemItem().partial_fit(world), popular=Popularity().partial_fit(world))
 clicks = st.lists(st.tuples(st.sampled_from(range(12)), st.integers(1, 5)), max_size=6, unique_by=lambda o: o[0])

@@ -30,7 +30,7 @@ def read(bert):
     with torch.inference_mode(): return bert(**inputs).last_hidden_state
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 63), st.floats(.01, 100), st.sets(st.sampled_from(['query', 'key', 'value', 'dense']), min_size=1), st.sampled_from([None, 1, 2]), st.integers(0, 99))
 def test_in_and_out_again(r, alpha, targets, layers, seed):
     bert,again = copy.deepcopy(plain),copy.deepcopy(plain)
@@ -44,7 +44,7 @@ def test_in_and_out_again(r, alpha, targets, layers, seed):
     assert merge_lora(bert)==names and torch.equal(read(bert), read(plain)) and list(bert.state_dict())==list(plain.state_dict())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 4), st.integers(5, 9), st.integers(5, 9), st.floats(.1, 30), st.integers(0, 10**6))
 def test_gradient_and_merge_for_any_shape(r, c_in, c_out, alpha, seed):
     g = torch.Generator().manual_seed(seed)

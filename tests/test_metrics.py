@@ -11,7 +11,7 @@ from recinc_nb.metrics import (auc, calibration, calibration_ratio, coverage, hi
 RULES = ('optimistic', 'expected', 'pessimistic')
 ONE_TARGET = (hit_rate, mrr, ndcg)
 seeds = st.integers(0, 2**32-1)
-profile = settings(deadline=None, max_examples=50, derandomize=True)
+profile = settings(max_examples=50)
 
 
 @st.composite

@@ -11,7 +11,7 @@ from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack, fold_in, r
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.worlds import drift_stream
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 
 @pytest.mark.parametrize('cls,params', [(IncrementalALS, dict(l2_user=0.)), (IncrementalALS, dict(l2_item=math.inf)), (IncrementalALS, dict(forget=1.1)),

@@ -11,7 +11,7 @@ from recinc_nb.streams import _key
 LEARNERS = {'squared': IncrementalMF(n_factors=5, init_std=.3), 'logistic': IncrementalMF(n_factors=3, loss='logistic', init_std=.3),
             'no factors': IncrementalMF(n_factors=0), '32': IncrementalMF(seed=4), 'no log': IncrementalMF(n_factors=17, remember_seen=False)}
 every = pytest.mark.parametrize('name', LEARNERS)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 POOL = [0, 1, 2, 3, -1, 2**70, '0', '1', 'a', '', True, False, (1, 2), ('a', (1, True)), np.int64(1), np.int32(7), np.str_('1')]
 ids = st.sampled_from(POOL)
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
@@ -169,7 +169,7 @@ def check_memory(m, ref):
         assert list(dict.fromkeys(_key(m.items_.ids[n]) for n in m.seen(user)))==list(ref.had[_key(user)])
 
 @pytest.mark.parametrize('slack', [1, 4, 10_000])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=80), n=st.integers(1, 6), cuts=st.lists(st.integers(0, 80), max_size=5),
        at=st.integers(0, 80))
 def test_a_limited_memory_forgets_like_the_simple_model(slack, rows, n, cuts, at, tmp_path_factory):

@@ -18,7 +18,6 @@ def longest_chain(rows):
     return max(best, default=0)
 
 
-@settings(deadline=None)
 @given(pairs)
 def test_batches_have_no_conflict_keep_the_order_and_are_as_few_as_can_be(rows):
     batch = conflict_free(*columns(rows))
@@ -28,7 +27,7 @@ def test_batches_have_no_conflict_keep_the_order_and_are_as_few_as_can_be(rows):
     assert sorted(set(batch.tolist()))==[*range(longest_chain(rows))]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(pairs.filter(bool), st.integers(0, 60), st.data())
 def test_conflict_free_batches_learn_what_the_loop_learns(rows, cut, data):
     stars = np.array(data.draw(st.lists(st.integers(1, 5), min_size=len(rows), max_size=len(rows))), dtype=float)

@@ -17,7 +17,7 @@ LEARNERS = {'both': MFStrategy(n_factors=5), 'items, logistic': MFStrategy('item
             'two pulls': MFStrategy('users', 6, n_factors=2, remedies=(*rein(.5, 3), Reservoir(4), *rein(1., 3))),
             'lists': MFStrategy(warmup=3, users=[0, '0', (1, 2)], items=[], n_factors=3), 'no factors': MFStrategy('users', 5, n_factors=0)}
 every = pytest.mark.parametrize('name', LEARNERS)
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 ids = st.sampled_from([0, 1, 2, 3, '0', '1', True, (1, 2), (1, (2, 'a'))])
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
 

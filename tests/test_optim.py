@@ -24,7 +24,7 @@ every = pytest.mark.parametrize('make', makers, ids=names)
 
 
 @pytest.mark.parametrize('name', pairs)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data(), shape=hnp.array_shapes(min_dims=0, max_dims=3, max_side=4), seed=st.integers(0, 2**32-1))
 def test_equals_torch_on_any_shape_and_setting(name, data, shape, seed):
     strategy,ours,theirs = pairs[name]
@@ -42,7 +42,7 @@ def test_equals_torch_on_any_shape_and_setting(name, data, shape, seed):
     np.testing.assert_allclose(w, t.detach().numpy(), rtol=1e-10, atol=1e-10, strict=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lr=lrs, beta=st.floats(.1, 2.), l1=st.floats(0., 3.), l2=st.floats(0., 3.), seed=st.integers(0, 2**32-1))
 def test_ftrl_is_the_argmin_of_its_whole_history(lr, beta, l1, l2, seed):
     rng = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def test_ftrl_is_the_argmin_of_its_whole_history(lr, beta, l1, l2, seed):
 
 
 @every
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data(), seed=st.integers(0, 2**32-1))
 def test_rows_not_named_keep_bits_and_state(make, data, seed):
     rng = np.random.default_rng(seed)
@@ -175,7 +175,7 @@ def test_the_anchor_is_a_copy_and_can_be_moved():
     with pytest.raises(ValueError, match='anchor has'): AdamW(.1, anchor=np.ones(3)).step(was, np.ones(2))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(q=st.floats(0., 1e300), r=st.floats(0., 1e300))
 def test_tracking_lr_is_a_step_in_0_1_and_the_best(q, r):
     if q==r==0: return

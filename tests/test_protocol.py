@@ -13,7 +13,7 @@ from recinc_nb.protocol import Report, TopReport, fading_mean, from_river, from_
 from test_learners import LEARNERS as id_learners
 
 module = sys.modules['recinc_nb.protocol']
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 ids = st.sampled_from([0, 1, 2, '0', '1', True, (1, 'a'), ('1', 'a'), 'x', 2**70])
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=50)
 

@@ -138,7 +138,7 @@ worlds = st.fixed_dictionaries(dict(
     share=st.floats(0, 1), at=st.floats(0, 1), label_noise=st.floats(0, 1), tasks=st.none() | st.floats(-1, 1), seed=st.integers(0, 2**32)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(worlds, st.data())
 def test_any_options_make_a_sound_stream(options, data):
     s = drift_stream(**options)
@@ -215,7 +215,7 @@ def test_texts_keep_people_apart_whose_ids_are_equal():
     assert len(history.past)==len(mixed_ids)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 40), st.integers(0, 50), st.sampled_from([None, 1, 3, 7]))
 def test_a_data_set_goes_on_where_it_stopped(n, stop, batch):
     s = drift_stream(n, n_users=4, n_items=5, tasks=.5).with_text()
@@ -518,7 +518,7 @@ def test_titles_that_are_missing_are_never_read_as_nan():
 
 odd = ['Me; You; Them', 'Love. Liked by All', 'Hate. Disliked by None', 'Plain', 'A;', 'B. Liked', '. Disliked ; . Liked ', 'Liked', 'Disliked it']
 @given(st.lists(st.tuples(st.sampled_from(range(len(odd))), st.booleans()), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_history_can_be_taken_apart(events):
     h = streams.TextHistory(pd.DataFrame(dict(title=odd)), history=20)
     for item,like in events: h.add(1, item, like)

@@ -165,7 +165,7 @@ def test_sizes_out_of_range(sizes, words):
     with pytest.raises(ValueError, match=words): encode_texts(['a'], *tiny, **sizes)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.text(st.characters(exclude_categories=['Cs']), max_size=60) | st.just('Alien '*500), max_size=9), st.integers(1, 5))
 def test_any_text_has_a_vector_of_length_1_whatever_its_company(texts, batch_size):
     E = encode_texts(texts, *tiny, batch_size=batch_size)
@@ -174,7 +174,7 @@ def test_any_text_has_a_vector_of_length_1_whatever_its_company(texts, batch_siz
     for n,t in enumerate(texts): np.testing.assert_allclose(encode_texts([t], *tiny)[0], E[n], atol=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 9), st.integers(1, 4))
 def test_pads_never_reach_a_mean(seed, n, T, d):
     g = torch.Generator().manual_seed(seed)
@@ -185,7 +185,7 @@ def test_pads_never_reach_a_mean(seed, n, T, d):
     torch.testing.assert_close(mean_pool(h, mask), torch.stack([h[i, :length[i]].mean(0) for i in range(n)]), rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 3), st.floats(.01, 100), st.floats(-100, 100))
 def test_whitening_is_white_for_any_crowd(seed, d, extra, size, shift):
     rng = np.random.default_rng(seed)
