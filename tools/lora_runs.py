@@ -16,7 +16,8 @@ from recinc_nb.streams import Stream
 from recinc_nb.text import encode_texts
 from recinc_nb.worlds import drift_stream
 
-record,SEEDS = Record(__file__, 'lora'),(0, 1, 2)
+record = Record(__file__, 'lora')
+SEEDS = 0, 1, 2
 TURN = dict(n_events=scale(4800, 240), n_users=10, n_items=40, drift='sudden', share=1.)
 SHORT = dict(n_events=scale(1280, 64), n_users=10, n_items=20)
 KEPT = scale(480, 60)                            # the last events before the turn, on which retention is measured

@@ -66,11 +66,11 @@ class Record:
     def write(self, path, book):
         made = [o for o in book.pop('made', []) if o['rows']]
         command = f'python tools/{self.tool}.py' + ('' if path.stem==self.file else ' ' + next(o for o in self.parts if self.parts[o].file==path.stem))
-        head = dict(command=command, **self.head, quick=scale(False, True))
-        book.pop('machine', None)
+        head = dict(command=command, quick=scale(False, True))
+        for o in ('command', 'quick', 'machine'): book.pop(o, None)
         if made and all(o['machine']==made[0]['machine'] for o in made): head['machine'] = made[0]['machine'] # else see `made`
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, (json.dumps({**head, **{k: v for k,v in book.items() if k not in head}, 'made': made}, indent=1, ensure_ascii=False) + '\n').encode())
+        write_atomic(path, (json.dumps({**head, **self.head, **book, 'made': made}, indent=1, ensure_ascii=False) + '\n').encode())
 
     def keep(self, name, key, value, run, took, folder=None):
         "Put a row in its place, and what made it into `made`."
@@ -92,7 +92,7 @@ class Record:
     def make(self, name, only='', again=False, seeds=None, folder=None):
         "Make the rows of a part that are not there."
         part,(path,book,beside,made) = self.parts[name],self.read(name, folder)
-        changed = [k for k,v in part.settings.items() if made and beside.get(k)!=v]
+        changed = self.changed(name, beside) if made else ()
         if changed: print(f"{name}: {', '.join(changed)} changed, so it is made anew")
         if changed and part.at: beside.pop(part.at[-1], None)
         if gone := {o for o in made if changed or again and only in o}:
@@ -111,9 +111,12 @@ class Record:
             self.keep(name, key, value, run, dict(seconds=round(time.perf_counter()-start, 1), load=round(load, 2)), folder)
             print(label(name, key), json.dumps(value, ensure_ascii=False)[:300], flush=True)
 
+    def changed(self, name, beside): return [k for k,v in self.parts[name].settings.items() if beside.get(k)!=v]
+
     def listed(self, name, seeds=None, folder=None):
-        "Each row of a part and its run: None if the row is not there, a run without a machine if the part does not make it any more."
-        made = self.read(name, folder)[3]
+        "Each row of a part and its run: None if the row is not there or was made with other settings, {} if the part makes it no longer."
+        _,_,beside,made = self.read(name, folder)
+        if self.changed(name, beside): made = {}
         names = [label(name, key) for key,_ in self.rows(name, seeds)]
         return {o: made.get(o) for o in names} | {o: {} for o in made if o not in names}
 

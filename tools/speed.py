@@ -677,8 +677,10 @@ def main(argv=None):
     if args.against:
         try: return against(args.against, args.times)
         except ValueError as e: p.error(str(e))
-    for name,how in who_is_there()[1].items(): print(f'{name} is missing: {how}')
+    if not args.list:
+        for name,how in who_is_there()[1].items(): print(f'{name} is missing: {how}')
     record.main(argv, p)
+    if args.list: return
     if len(found := bars(args.out)): print(f"\n{found.assign(measured=found['measured'].map(_readable)).to_string(index=False)}")
 
 
