@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 import numpy as np, pandas as pd
-import torch
-import torch.nn.functional as F
 from fastcore.basics import patch
-from .core import load_state, pick_device, warn_reader
+from .core import extra, load_state, pick_device, warn_reader
 from .learner import Learner, Remedy, Step, at_least, count, event_weights, finite, from_spec, optional
 from .streams import Stream, table_columns
 from .text import Checkpoint, find_checkpoint, load_bert, mean_pool, pack_bert, unpack_bert
+with extra('bert', __name__):
+    import torch
+    import torch.nn.functional as F
 
 # %% ../nbs/42_bert.ipynb #623437a1
 _PARTS = re.compile(r'(?:^|\. )(Liked|Disliked) ')

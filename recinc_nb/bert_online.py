@@ -10,13 +10,15 @@ import copy, json
 from collections import defaultdict, deque
 from collections.abc import Mapping
 import numpy as np, pandas as pd
-import torch
-import torch.nn.functional as F
 from fastcore.basics import patch
-from torch.nn.utils.rnn import pad_sequence
 from .bert import ClickBert, decay_groups, _labels, _named, _rows, _table, _values
+from .core import extra
 from .learner import IdMap, SeenItems, SeenLog, count, event_weights, find_class, optional, _id_back, _id_json
 from .streams import Stream, TextHistory, read_table, table_columns, _key
+with extra('bert', __name__):
+    import torch
+    import torch.nn.functional as F
+    from torch.nn.utils.rnn import pad_sequence
 
 # %% ../nbs/43_bert_online.ipynb #9f8480d4
 def choose_moving( # lint: long

@@ -9,14 +9,14 @@ __all__ = ['take_snapshot', 'go_back', 'BlockLoop']
 import copy, shutil, time
 from pathlib import Path
 import numpy as np
-import torch
 from .bert import statements
 from .bert_online import IncrementalBert
-from .core import load_state, progress, save_state
+from .core import extra, load_state, progress, save_state
 from .learner import check_settings, count, find_class
 from .metrics import log_loss
 from .protocol import Report
 from .streams import Stream, TextHistory
+with extra('bert', __name__): import torch
 
 # %% ../nbs/48_blocks.ipynb #e23a6723
 def take_snapshot(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from sklearn.base import clone
 from .baselines import BiasBaseline, RunningMean
-from .core import machine, pick_device
+from .core import extra, machine, pick_device
 from .mf_online import IncrementalMF
 from .protocol import Report, compare, prequential
 from .streams import Stream, item_text, movielens_100k
@@ -108,7 +108,7 @@ def demo_figure(
     clicks:list[Report], # From `run_clicks`
 ):                       # A matplotlib figure
     "RMSE of the learners of ids over the whole stream; log-loss of those with probabilities over its beginning."
-    from matplotlib.figure import Figure
+    with extra('course', 'demo_figure'): from matplotlib.figure import Figure
     fig = Figure(figsize=(10, 3.6), layout='constrained')
     left,right = fig.subplots(1, 2)
     by_name = {r.name.split(', seed')[0]: r for r in reversed(ids)}

@@ -10,14 +10,14 @@ import copy, html, time, traceback
 from io import BytesIO
 from numbers import Real
 import pandas as pd
-import torch
 from .bert_online import IncrementalBert
-from .core import progress, unattended
+from .core import extra, progress, unattended
 from .mf_online import IncrementalMF
 from .plots import COLORS
 from .streams import Stream, TextHistory, item_text, movielens_100k
 from .text import find_checkpoint, item_vectors
 from .worlds import drift_stream
+with extra('bert', __name__): import torch
 
 # %% ../nbs/47_live.ipynb #d09b12d6
 def live_streams(
@@ -214,7 +214,7 @@ def live_figure( # lint: long
     """The page without a browser: each learner's list after so many clicks, side by side. Lines follow a film; bold is new.
 
     Raises `ValueError` for a frame that has not happened yet."""
-    from matplotlib.figure import Figure
+    with extra('course', 'live_figure'): from matplotlib.figure import Figure
     if not at or not 0<=min(at)<=max(at)<len(session.lists): raise ValueError(
         f"live_figure: at is {at}, but there are {len(session.rated)} ratings; ask for frames from 0 to that")
     fig = Figure(figsize=(8.8, .45 + 2.25*len(session.models)), layout='constrained')
@@ -256,7 +256,7 @@ class LivePage: # lint: long
     def __init__(self,
         session:LiveSession, # Whose learners are shown
     ):
-        import ipywidgets as w
+        with extra('course', 'live_page'): import ipywidgets as w
         self.session = session
         low,high = (int(o) for o in session.stream.rating_range)
         self.film = w.Combobox(placeholder='type some words of a title', description='film', layout=w.Layout(width='30em'))

@@ -10,10 +10,11 @@ __all__ = ['LoRALinear', 'inject_lora', 'merge_lora', 'LoRA', 'StepL2SP', 'renew
 import hashlib, json
 from dataclasses import dataclass
 from pathlib import Path
-import numpy as np, torch
+import numpy as np
 from .bert_online import UpdatePolicy
-from .core import write_atomic
+from .core import extra, write_atomic
 from .learner import Remedy, at_least, check_settings
+with extra('bert', __name__): import torch
 
 # %% ../nbs/44_lora.ipynb #baa9247f
 class LoRALinear(torch.nn.Module):

@@ -8,7 +8,7 @@ __all__ = ['conflict_free', 'batch_sweep', 'speed_bars']
 # %% ../nbs/35_mf_speed.ipynb #5e723a5e
 import numpy as np, pandas as pd
 from numba import njit
-from .core import pick_device
+from .core import extra, pick_device
 from .vectors import prefetch_row, row_products, row_step
 
 # %% ../nbs/35_mf_speed.ipynb #ca0be67f
@@ -164,7 +164,7 @@ def batch_sweep( # lint: long
     device='auto', # Where to: 'auto', 'cuda', 'mps' or 'cpu'
 )->np.ndarray:    # Predictions, each before its own batch is learned; shape (n,), float32
     "`mf_sweep` for the squared loss, a batch at a time, in PyTorch: one pass of gathers and `index_add_` per batch."
-    import torch
+    with extra('bert', 'batch_sweep'): import torch
     where = str(pick_device(device))
     order = np.argsort(batch, kind='stable')
     edges = [0, *(np.flatnonzero(np.diff(np.asarray(batch)[order])) + 1), len(order)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from inspect import signature
 import numpy as np
-from .core import unattended
+from .core import extra, unattended
 
 # %% ../nbs/01_plots.ipynb #65fed0eb
 COLORS = dict(
@@ -64,7 +64,7 @@ def explore(
     for name,r in ranges.items():
         if len(r)!=3 or not (r[0]<r[1] and r[2]>0): raise ValueError(f"explore: {name} is {r}; give (low, high, step)")
     if unattended(): return
-    from ipywidgets import interact
+    with extra('course', 'explore'): from ipywidgets import interact
     @wraps(f)
     def draw(**settings): f(**settings) # what f returns is not for the screen
     interact(draw, **ranges)

@@ -15,7 +15,7 @@ from itertools import repeat
 from numbers import Integral, Real
 import numpy as np, pandas as pd
 from scipy.signal import lfilter
-from .core import progress, warn_reader
+from .core import extra, progress, warn_reader
 from .metrics import auc, calibration_ratio, coverage, hit_rate, log_loss, mae, mrr, ndcg, normalized_entropy
 from .metrics import rank_counts, rank_gain, rmse, user_auc
 from .plots import COLORS
@@ -135,7 +135,7 @@ class Report: # lint: long
         ax=None,              # Axes to draw on; None for a new figure
     ):                        # The axes
         "The metric over consecutive parts of the stream, one line per learner."
-        import matplotlib.pyplot as plt
+        with extra('course', 'Report.plot'): import matplotlib.pyplot as plt
         metric = metric or {'rating': 'rmse', 'label': 'log_loss'}.get(self.target, 'hit_rate')
         if ax is None: _,ax = plt.subplots(figsize=(5, 3), layout='constrained')
         names = ('learner', 'baseline', 'rival', 'remedy', 'truth')

@@ -18,7 +18,7 @@ from numbers import Real
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from .core import cache_dir as _cache_dir, warn_reader, write_atomic
+from .core import cache_dir as _cache_dir, extra, warn_reader, write_atomic
 
 # %% ../nbs/10_streams.ipynb #412df232
 class Stream: # lint: long
@@ -596,7 +596,7 @@ def _rows(events):
 @patch
 def to_dataset(self:Stream): # A `datasets.IterableDataset`, one dict per event
     "The events as an iterable data set that can stop and go on exactly where it stopped."
-    from datasets import IterableDataset
+    with extra('course', 'Stream.to_dataset'): from datasets import IterableDataset
     return IterableDataset.from_generator(_rows, gen_kwargs={'events': self.events})
 
 @patch(cls_method=True)

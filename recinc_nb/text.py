@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import cache_dir, pick_device, progress, warn_reader, write_atomic
+from .core import cache_dir, extra, pick_device, progress, warn_reader, write_atomic
 from .streams import item_text
 
 # %% ../nbs/40_text.ipynb #258d6346
@@ -70,7 +70,7 @@ def _in_wheel():
     return folder if _is_bert(folder) else None
 
 def _in_cache(name):
-    from huggingface_hub import snapshot_download
+    with extra('bert', 'find_checkpoint'): from huggingface_hub import snapshot_download
     try: return snapshot_download(name, local_files_only=True)
     except (OSError, ValueError): return None # not there, or no name that a hub could have
 
@@ -138,8 +138,9 @@ _COMMON = ['New user.', 'Liked; Disliked; Likes of the films by (most, some, few
 
 def _fast_tokenizer(state, max_length, special=None):
     "A fast tokenizer from the text of a tokenizer.json."
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
+    with extra('bert', 'word_tokenizer'):
+        from tokenizers import Tokenizer
+        from transformers import PreTrainedTokenizerFast
     names = ('pad_token', 'unk_token', 'cls_token', 'sep_token', 'mask_token')
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(state), model_max_length=max_length,
         model_input_names=['input_ids', 'token_type_ids', 'attention_mask'], **(special or dict(zip(names, _SPECIAL))))
@@ -148,7 +149,7 @@ def _fast_tokenizer(state, max_length, special=None):
 @contextmanager
 def _quiet():
     "transformers without its bars and reports; its settings are put back afterwards."
-    from transformers.utils import logging
+    with extra('bert', 'load_bert'): from transformers.utils import logging
     level,bars = logging.get_verbosity(),logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -171,7 +172,7 @@ def load_bert(
     """Load an encoder in fp32 without dropout, and its tokenizer; the reader's random generators stay as they were.
 
     Raises what `find_checkpoint` raises, and `ValueError` for an encoder whose layers are not where BERT's are."""
-    import torch
+    with extra('bert', 'load_bert'): import torch
     found = find_checkpoint(checkpoint)
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
@@ -338,8 +339,9 @@ def unpack_bert(
     state:bytes, # The content of tokenizer.json, likewise
 )->tuple:        # The encoder with weights yet to be loaded, its tokenizer
     "Build an encoder and its tokenizer again; nothing is read from disk or network."
-    import torch
-    from transformers import AutoConfig, AutoModel
+    with extra('bert', 'unpack_bert'):
+        import torch
+        from transformers import AutoConfig, AutoModel
     config = AutoConfig.for_model(**packed['config'])
     kw = dict(add_pooling_layer=False) if config.model_type in ('bert', 'roberta', 'xlm-roberta') else {}
     with torch.random.fork_rng(devices=[]), _quiet(): model = AutoModel.from_config(config, **kw)
