@@ -2,7 +2,7 @@
 PYTHON ?= python3
 V := .venv/bin/
 
-.PHONY: demo test lab docs outputs check tune bench speed record floors
+.PHONY: demo test lab docs outputs check tune bench speed record floors gpu
 
 demo: .venv/.ready      ## the main job: real events through both learners
 	$(V)recinc demo
@@ -32,6 +32,8 @@ record: .venv/.ready    ## the main job, its tables kept for the book
 	cp out/demo.json recinc_nb/results/demo.json
 floors: .venv/.ready    ## the tests against the lowest versions that are promised; FLOORS='--keep torch' spares a download of gigabytes
 	$(V)python tools/floors.py $(FLOORS)
+gpu: .venv/.ready       ## ask a GPU: every path of the library and chapters 35, 42 to 44 and 48 on it; GPU='--pretend' for a card that is not there
+	$(V)python tools/gpu_check.py $(GPU)
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"recinc_nb needs Python 3.11 or newer, this is {sys.version.split()[0]}; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
