@@ -63,10 +63,14 @@ def test_memory_that_stays_is_found(ask, monkeypatch):
 def test_what_does_not_fit_or_is_not_installed_is_named_as_unseen(ask, monkeypatch):
     code,record,checks = ask('fp16', args=('--pretend', '--minutes', '0'))
     assert code==0 and {o['outcome'] for o in checks.values()}=={'skipped'} and any('give --minutes more' in o for o in record['unseen'])
-    real = gpu_check.lacking
-    monkeypatch.setattr(gpu_check, 'lacking', lambda names: [o for o in names if o in ('peft', 'fastcore') or real([o])])
-    code,record,checks = ask('peft', 'stores', 'live')
-    assert code==0 and record['missing']==['fastcore'] and 'not installed: fastcore, peft' in checks['adapters as in peft']['why']
+    def without(*gone): monkeypatch.setattr(gpu_check, 'lacking', lambda names: [o for o in names if o in gone])
+    without('peft', 'safetensors')
+    code,record,checks = ask('peft', 'stores', 'conflicts')
+    assert code==0 and record['missing']==['safetensors'] and checks['adapters as in peft']['why']=='not installed: safetensors, peft'
+    assert [checks[o]['outcome'] for o in ('stores', 'batches without conflicts')]==['skipped', 'ok'] and record['checkpoint']=='no BERT'
+    without('numba')
+    code,record,checks = ask('stores')
+    assert code==2 and not checks and len(record['unseen'])==len(gpu_check.CHECKS) and all('not installed: numba' in o for o in record['unseen'])
 
 
 def test_a_pretended_card_refuses_what_a_card_refuses():

@@ -6,7 +6,7 @@
 
 It needs torch, transformers, numpy, pandas, numba, scikit-learn and the wheel, or the checkout on PYTHONPATH; no network. The record says
 of each check: ok, failed (and where) or skipped (and why), seconds and figures; `unseen` lists what this run cannot speak for. A check
-that fails stops no other; the exit code is then 1. On a CPU it runs, too, and says how much less it saw."""
+that fails stops no other; the exit code is then 1, and 2 where nothing could be asked. On a CPU it runs, too, and says how much less it saw."""
 import argparse, copy, gc, importlib.util, json, os, platform, subprocess, sys, tempfile, time, traceback, warnings
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
@@ -43,7 +43,7 @@ class Run:
         self.best = pick_device(device)
         self.device,self.card = str(self.best),self.best.kind.startswith('cuda')
         self.fast = self.best.precision if self.best.precision!='fp32' else 'bf16' # a second format, also where fp32 is the best
-        self.checkpoint = find_checkpoint(checkpoint)
+        self.checkpoint = None if lacking(BERT) else find_checkpoint(checkpoint)
         self.Device,self.world = Device,drift_stream(600, n_users=12, n_items=40, seed=1)
         self.batches = list(self.world.batches(16))
 
@@ -256,7 +256,7 @@ def resume(run):
         whole,*parts,null = (follow(o, run.batches[3:6]) for o in (m, back, cpu, again, forgetful))
         out[precision] = dict(zip(('device', 'cpu', 'cpu, then device'), (gap(whole, o) for o in parts)))
         within(5e-3 if precision=='fp32' else .1, **{f'{precision}, {o}': x for o,x in out[precision].items()})
-        assert gap(whole, null)>max(out[precision].values()), 'a learner without its moments goes on as well'
+        assert precision!='fp32' or gap(whole, null)>2*max(out[precision].values()), f'without its moments it goes on as well: {out}'
         out[precision]['without moments'] = gap(whole, null)
         assert run.card or precision!='fp32' or out[precision]['device']==0., 'on a CPU it goes on bit for bit'
         if run.card and precision=='fp32': out['repeats bit for bit'] = out[precision]['device']==0.
@@ -594,7 +594,7 @@ def cannot_see(run):
     out = []
     if not run.card: out.append(f'CUDA: this ran on {run.device}')
     if run.pretend: out.append('a real card: numbers, speed, peaks of memory and what CUDA itself refuses; this card was pretended')
-    if not run.checkpoint.real: out.append('a BERT that was trained on language: the tiny one stood in for it; name a folder with --checkpoint')
+    if run.checkpoint and not run.checkpoint.real: out.append('a BERT that was trained on language: the tiny one stood in for it; name a folder with --checkpoint')
     import torch
     if run.card and not run.pretend and torch.cuda.device_count()>1: out.append('the other cards of this machine: only one was used')
     if run.card and not run.pretend and torch.cuda.get_device_capability()<(8, 0): out.append('the speed of bf16: this card has no units for it')
@@ -617,13 +617,19 @@ def main(argv=None):
     if missing := lacking(RUN_TIME):
         print(f"gpu_check: not installed: {', '.join(missing)}; what needs them is unseen. Add them, or their folders to PYTHONPATH", file=sys.stderr)
     if args.chapter: return run_chapter(args.chapter, args.pretend)
-    define_remedy()
     def say(*o): print(*o, sep='\n  ', flush=True)
+    if lacking(IDS):
+        unseen = [f"{name}: not installed: {', '.join(missing)}" for name,*_ in CHECKS]
+        write(args.out, dict(pretended=args.pretend, missing=missing, checks=[], unseen=unseen))
+        say('nothing could be asked; unseen:', *unseen)
+        return 2
+    define_remedy()
     with card_that_is_not_there(args.pretend):
         run = Run(args.device, args.checkpoint, args.minutes, args.pretend)
-        record = dict(machine=about(run), checkpoint=run.checkpoint.name, pretended=args.pretend, minutes=args.minutes,
+        name = run.checkpoint.name if run.checkpoint else 'no BERT'
+        record = dict(machine=about(run), checkpoint=name, pretended=args.pretend, minutes=args.minutes,
                       missing=missing, checks=[], unseen=cannot_see(run))
-        say(f"{run.checkpoint.name} on {run.device} ({run.best.name}, {run.best.precision})")
+        say(f"{name} on {run.device} ({run.best.name}, {run.best.precision})")
         ask(run, record, args.only, args.out, say)
     failed = [o['name'] for o in record['checks'] if o['outcome']=='failed']
     say(f"{len(record['checks'])} checks, {len(failed)} failed, {record['seconds']:.0f} s; unseen:", *record['unseen'])
