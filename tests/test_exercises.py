@@ -19,6 +19,12 @@ def exercises(path):
     return found
 
 
+def imports_of(path):
+    "The imports of a notebook, as one text."
+    cells = (ast.parse(re.sub(r'^[%!].*$', '', ''.join(o['source']), flags=re.M)) for o in json.loads(path.read_text())['cells'] if o['cell_type']=='code')
+    return ''.join(ast.unparse(o)+'\n' for cell in cells for o in cell.body if isinstance(o, (ast.Import, ast.ImportFrom)))
+
+
 def to_fill_in(statement):
     "Does a reader write this one? It holds a `...` that is no index."
     index = {id(o) for s in ast.walk(statement) if isinstance(s, ast.Subscript) for o in ast.walk(s.slice)}

@@ -5,7 +5,7 @@ import json, os, shutil, subprocess, sys, sysconfig, venv
 import pytest
 from filelock import FileLock
 from helpers import notebooks, python, root
-from test_exercises import exercises, solution_of
+from test_exercises import exercises, imports_of, solution_of
 
 SECONDS = root/'out'/'seconds' # of CPU, a file a notebook: `python tools/run_nbs.py --seconds` gathers them
 
@@ -61,8 +61,8 @@ def with_exercises(path):
     "The chapter as JSON, with a last cell that tries its exercises and their solutions"
     book = json.loads(path.read_text())
     if asked := exercises(path):
-        solved = exercises(solution_of(path))
-        source = 'import json\n' + TRIES.format(tries=json.dumps([(n, asked[n], solved[n]) for n in asked]))
+        solved,imports = exercises(solution_of(path)),imports_of(solution_of(path)) # what a reader may import
+        source = 'import json\n' + TRIES.format(tries=json.dumps([(n, asked[n], imports+solved[n]) for n in asked]))
         book['cells'].append(dict(book['cells'][-1], cell_type='code', id='tries', source=source, outputs=[], execution_count=None, metadata={}))
     return json.dumps(book)
 
