@@ -37,9 +37,15 @@ from pathlib import Path
 import recinc_nb
 path,checkout,seconds = map(Path, sys.argv[1:])
 assert not recinc_nb.__file__.startswith(str(checkout)) and recinc_nb.__file__.startswith(sys.prefix), f"the checkout was seen: {recinc_nb.__file__}"
-from nbdev.test import test_nb
-ok,_ = test_nb(path)
-if not ok: sys.exit(1)
+try: from nbdev.test import test_nb
+except ImportError: # `make floors` has fastcore 2, with which nbdev 2 cannot be
+    from IPython.core.interactiveshell import InteractiveShell
+    shell = InteractiveShell.instance()
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"]=="code" and "#| eval: false" not in source: shell.run_cell(source, store_history=True).raise_error()
+else:
+    if not test_nb(path)[0]: sys.exit(1)
 used = os.times()
 seconds.parent.mkdir(parents=True, exist_ok=True)
 seconds.write_text(json.dumps(round(sum(used[:4]), 1)))
