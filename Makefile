@@ -27,9 +27,8 @@ bench: .venv/.ready     ## the protocol's speed: prequential beside one call, a 
 	$(V)python tools/bench.py
 speed: .venv/.ready     ## IncrementalMF beside plain C and its peers, and what strangers cost; first .venv/bin/pip install -c constraints.txt -e '.[peers]'
 	$(V)python tools/speed.py
-record: .venv/.ready    ## the main job, its tables kept for the book
-	$(V)recinc demo
-	cp out/demo.json recinc_nb/results/demo.json
+record: .venv/.ready    ## the main job, its tables kept for the book; python tools/record.py lists all records
+	$(V)python tools/demo.py
 floors: .venv/.ready    ## the tests against the lowest versions that are promised; FLOORS='--keep torch' spares a download of gigabytes
 	$(V)python tools/floors.py $(FLOORS)
 gpu: .venv/.ready       ## ask a GPU: every path of the library and chapters 35, 42 to 44 and 48 on it; GPU='--pretend' for a card that is not there
