@@ -51,13 +51,13 @@ class Run:
     def at(self, precision='fp32'): return self.Device(self.device, precision, self.best.name)
 
     def learner(self, precision='fp32', device=None, **kw):
-        "A learner whose head says something before it has learned: the tiny BERT's starts at 0, and 0 is the same everywhere."
+        "A learner whose head reads the items' vectors from the start: a new one does not, and 0 is the same in every format."
         import torch
         from recinc_nb.bert_online import IncrementalBert
         m = IncrementalBert(self.checkpoint, device=device or self.at(precision), items=self.world, **kw)
         w = m.model.classifier.weight
-        with torch.no_grad():
-            if not self.checkpoint.real: w.copy_(3*torch.arange(w.numel()).sin().view(w.shape))
+        loud = .3 if self.checkpoint.real else 3. # steep heads overflow in fp16 at the first step
+        with torch.no_grad(): w += loud*torch.arange(w.numel(), device=w.device).sin().view(w.shape)
         return m
 
     def policies(self):
@@ -173,13 +173,13 @@ def in_half(run, precision, most):
 @check('fp16', 20)
 def fp16(run):
     "fp16 with its scaler, beside fp32."
-    return in_half(run, 'fp16', .02)
+    return in_half(run, 'fp16', .005)
 
 
 @check('bf16', 20)
 def bf16(run):
     "bf16, beside fp32."
-    return in_half(run, 'bf16', .05)
+    return in_half(run, 'bf16', .02)
 
 
 @check('fp16, an overflow', 5)
