@@ -1,5 +1,5 @@
 """Each command in tools/ starts, says what it can do, and keeps what it does not measure again; the wheel holds the whole package."""
-import importlib.util, re, zipfile
+import importlib.util, zipfile
 import pytest
 from helpers import python, root
 
@@ -11,12 +11,6 @@ def test_each_command_says_what_it_is(name):
     "`--help` starts the program and measures nothing."
     said = python(root/'tools'/f'{name}.py', '--help', cwd='/', timeout=120)
     assert said.startswith('usage:') and f'{name}.py' in said
-
-
-def test_tuning_knows_every_part_that_it_documents():
-    import tune
-    assert {*re.findall(r'^    python tools/tune.py (\w+) ', tune.__doc__, flags=re.M)} - {'everything'}=={*tune.record.parts}
-    assert {p.stem for p in (root/'recinc_nb'/'results').glob('tuning_*.json')}=={o.file for o in tune.record.parts.values()}
 
 
 @pytest.mark.skipif(not all(map(importlib.util.find_spec, ('build', 'setuptools'))), reason='build or setuptools is not here')

@@ -8,12 +8,9 @@
         for seed in seeds:
             for arm in ARMS: yield dict(arm=arm, seed=seed), lambda: measure(arm, seed)
 
-    if __name__=='__main__': record.main()
-
-A part yields each row's key (a name, or a dict of fields) and the function that makes it, called only if the row is not there; what
-comes before a `yield` runs each time, so it must be cheap. A part that returns its content at once is a single row. Each row is
-written as soon as it is made, so a command that was stopped goes on where it was. The list `made` in the file says which command, at
-which commit, when, on which machine, in how many seconds and at which load: a row that is not in it is made again.
+A part yields each row's key (a name, or a dict of fields) and the function that makes it, called if the row is not there; the rest of a
+part runs each time, so it must be cheap. A part that returns its content is a single row. Each row is written as soon as it is made: a
+command that was stopped goes on where it was. The list `made` says which command made which rows, at which commit, when, and where.
 """
 import argparse, importlib, inspect, json, os, subprocess, sys, time
 from datetime import date
@@ -26,10 +23,10 @@ if 'recinc_nb' not in sys.modules: sys.path.insert(0, str(root))
 from recinc_nb.core import machine, progress, scale, write_atomic
 
 def commit():
-    "The commit that runs; with -dirty if package or tools differ from it; None where there is no git."
+    "The commit that runs, with -dirty if package or tools differ from it; empty where there is no git."
     git = lambda *args: subprocess.run(['git', *args], cwd=root, capture_output=True, text=True).stdout.strip()
-    try: return git('rev-parse', '--short', 'HEAD') + ('-dirty' if git('status', '--porcelain', '-uno', 'recinc_nb', 'tools', ':!recinc_nb/results') else '') or None
-    except OSError: return None
+    try: return git('rev-parse', '--short', 'HEAD') + '-dirty'*bool(git('status', '--porcelain', '-uno', 'recinc_nb', 'tools', ':!recinc_nb/results'))
+    except OSError: return ''
 
 def label(part, key):
     if isinstance(key, dict): key = ', '.join(f'{k} {v}' for k,v in key.items())
@@ -43,7 +40,7 @@ class Record:
     def part(self, at=None, file=None, **settings):
         "Make a function a part; `at`: the path to its rows in the file, else (name,), or (name, 'rows') if there are settings."
         def add(f):
-            place = ((f.__name__, 'rows') if settings else (f.__name__,)) if at is None else at
+            place = (f.__name__, 'rows')[:1 + bool(settings)] if at is None else at
             self.parts[f.__name__] = SimpleNamespace(make=f, at=place, file=file or self.file, settings=json.loads(json.dumps(settings)))
             return f
         return add
@@ -54,35 +51,34 @@ class Record:
         return f(seeds) if seeds and 'seeds' in inspect.signature(f).parameters else f()
 
     def read(self, name, folder=None):
-        "The file of a part (new if it was made at another scale), the dict beside its rows, and what made them by label."
+        "A part's file, what is in it at this scale, the dict beside the rows, what made each, and which settings are others now."
         part = self.parts[name]
         path = Path(folder or scale(root/'recinc_nb'/'results', root/'out'))/f'{part.file}.json'
         book = json.loads(path.read_text()) if path.is_file() else {}
         if book.get('quick', False)!=scale(False, True): book = {}
-        beside = book
+        beside,made = book,{o: run for run in book.get('made', []) for o in run['rows'] if o.split(': ')[0]==name}
         for o in part.at[:-1]: beside = beside.setdefault(o, {})
-        return path, book, beside, {o: run for run in book.get('made', []) for o in run['rows'] if o.split(': ')[0]==name}
+        return path, book, beside, made, [k for k,v in part.settings.items() if made and beside.get(k)!=v]
 
     def write(self, path, book):
         made = [o for o in book.pop('made', []) if o['rows']]
-        command = f'python tools/{self.tool}.py' + ('' if path.stem==self.file else ' ' + next(o for o in self.parts if self.parts[o].file==path.stem))
-        head = dict(command=command, quick=scale(False, True))
-        for o in ('command', 'quick', 'machine'): book.pop(o, None)
+        own = '' if path.stem==self.file else ' ' + next(o for o in self.parts if self.parts[o].file==path.stem)
+        head = dict(command=f'python tools/{self.tool}.py{own}', quick=scale(False, True))
         if made and all(o['machine']==made[0]['machine'] for o in made): head['machine'] = made[0]['machine'] # else see `made`
+        body = {k: v for k,v in book.items() if k not in ('command', 'quick', 'machine')}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, (json.dumps({**head, **self.head, **book, 'made': made}, indent=1, ensure_ascii=False) + '\n').encode())
+        write_atomic(path, (json.dumps({**head, **self.head, **body, 'made': made}, indent=1, ensure_ascii=False) + '\n').encode())
 
     def keep(self, name, key, value, run, took, folder=None):
         "Put a row in its place, and what made it into `made`."
-        part,(path,book,beside,_) = self.parts[name],self.read(name, folder)
+        part,(path,book,beside,*_) = self.parts[name],self.read(name, folder)
         beside.update(part.settings)
         if isinstance(key, dict):
-            rows,new = beside.setdefault(part.at[-1], []),{**key, **value}
+            rows = beside.setdefault(part.at[-1], [])
             at = next((n for n,o in enumerate(rows) if key.items()<=o.items()), len(rows))
-            rows[at:at+1] = [new]
+            rows[at:at+1] = [{**key, **value}]
         elif key is not None: beside.setdefault(part.at[-1], {})[key] = value
-        elif part.at: beside[part.at[-1]] = value
-        else: book.update(value)
+        else: beside.update({part.at[-1]: value} if part.at else value)
         made = book.setdefault('made', [])
         for o in made: o['rows'].pop(label(name, key), None)
         if not (same := [o for o in made if {**o, 'rows': 0}=={**run, 'rows': 0}]): made += (same := [{**run, 'rows': {}}])
@@ -91,19 +87,19 @@ class Record:
 
     def make(self, name, only='', again=False, seeds=None, folder=None):
         "Make the rows of a part that are not there."
-        part,(path,book,beside,made) = self.parts[name],self.read(name, folder)
-        changed = self.changed(name, beside) if made else ()
-        if changed: print(f"{name}: {', '.join(changed)} changed, so it is made anew")
-        if changed and part.at: beside.pop(part.at[-1], None)
+        part,(path,book,beside,made,changed) = self.parts[name],self.read(name, folder)
+        if changed:
+            print(f"{name}: {', '.join(changed)} changed, so it is made anew")
+            beside.pop(part.at[-1], None)
         if gone := {o for o in made if changed or again and only in o}:
             for run in book['made']: run['rows'] = {o: x for o,x in run['rows'].items() if o not in gone}
             self.write(path, book)
         names = [label(name, key) for key,_ in self.rows(name, seeds)]
         todo = [o for o in names if only in o and (o in gone or o not in made)]
         print(f'{name}: {len(names)} rows, {len(todo)} to be made', flush=True)
-        if 'seeds' not in inspect.signature(part.make).parameters: seeds = None
-        run = dict(command=f'python tools/{self.tool}.py {name}' + (f" --seeds {' '.join(map(str, seeds))}" if seeds else ''), commit=commit(),
-                   date=str(date.today()), machine=self.machine(), threads=sys.modules['torch'].get_num_threads() if 'torch' in sys.modules else None)
+        words = [name, *(['--seeds', *map(str, seeds)] if seeds and 'seeds' in inspect.signature(part.make).parameters else [])]
+        run = dict(command=f"python tools/{self.tool}.py {' '.join(words)}", commit=commit(), date=str(date.today()), machine=self.machine(),
+                   threads=sys.modules['torch'].get_num_threads() if 'torch' in sys.modules else None)
         for key,f in progress(self.rows(name, seeds) if todo else (), name, 'row', len(names)):
             if label(name, key) not in todo: continue
             load,start = os.getloadavg()[0],time.perf_counter()
@@ -111,19 +107,20 @@ class Record:
             self.keep(name, key, value, run, dict(seconds=round(time.perf_counter()-start, 1), load=round(load, 2)), folder)
             print(label(name, key), json.dumps(value, ensure_ascii=False)[:300], flush=True)
 
-    def changed(self, name, beside): return [k for k,v in self.parts[name].settings.items() if beside.get(k)!=v]
-
-    def listed(self, name, seeds=None, folder=None):
-        "Each row of a part and its run: None if the row is not there or was made with other settings, {} if the part makes it no longer."
-        _,_,beside,made = self.read(name, folder)
-        if self.changed(name, beside): made = {}
-        names = [label(name, key) for key,_ in self.rows(name, seeds)]
-        return {o: made.get(o) for o in names} | {o: {} for o in made if o not in names}
+    def show(self, name, seeds=None, folder=None):
+        "Print each row and what made it."
+        *_,made,changed = self.read(name, folder)
+        print(f'\n{self.tool} {name}, in {self.parts[name].file}.json: {inspect.getdoc(self.parts[name].make)}')
+        for o in (names := [label(name, key) for key,_ in self.rows(name, seeds)]):
+            run = {} if changed else made.get(o, {})
+            print(f'  {o} |', ' · '.join(str(x) for x in (run['date'], run['commit'], run['machine']['cpu'], run['rows'][o])) if run else 'missing')
+        for o in made.keys()-names: print(f'  {o} | made no longer')
 
     def parser(self):
+        told = '\n'.join(f'  {o:10} {inspect.getdoc(x.make)}' for o,x in self.parts.items())
         doc = inspect.getmodule(next(iter(self.parts.values())).make).__doc__
-        p = argparse.ArgumentParser(prog=f'python tools/{self.tool}.py', description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-        p.add_argument('parts', nargs='*', metavar='part', help=f"some of {', '.join(self.parts)}; all without any")
+        p = argparse.ArgumentParser(prog=f'python tools/{self.tool}.py', description=f'{doc}\nparts:\n{told}', formatter_class=argparse.RawDescriptionHelpFormatter)
+        p.add_argument('parts', nargs='*', metavar='part', help='some of those above; all without any')
         p.add_argument('--only', default='', metavar='WORDS', help='only rows whose name holds these words')
         p.add_argument('--seeds', nargs='+', type=int, metavar='N', help='other seeds, for parts that have them')
         p.add_argument('--again', action='store_true', help='make what is there anew; if it was stopped, go on without --again')
@@ -140,13 +137,6 @@ class Record:
         for name in args.parts or self.parts:
             if args.list: self.show(name, args.seeds, args.out)
             else: self.make(name, args.only, args.again, args.seeds, args.out)
-        return args
-
-    def show(self, name, seeds=None, folder=None):
-        print(f'\n{self.tool} {name}, in {self.parts[name].file}.json: {inspect.getdoc(self.parts[name].make)}')
-        for o,run in self.listed(name, seeds, folder).items():
-            told = 'missing' if run is None else ' · '.join(str(x) for x in (run.get('date'), run.get('commit'), run['machine']['cpu'], run['rows'][o].get('seconds'))) if run else 'made no longer'
-            print(f'  {o} | {told}')
 
 def records():
     "The record of each tool that has one."

@@ -1,21 +1,9 @@
 """IncrementalMF beside plain C and its peers, what strangers cost, and one checkout beside another.
 
-    python tools/speed.py                    every part below that is not recorded; some 40 minutes in all
+    python tools/speed.py                    every part below that is not recorded, some 40 minutes in all
     python tools/speed.py sweep topk --again   some parts anew; the others stay in the record
     python tools/speed.py --quick            a few events and rounds, into out/, to try it out (--help: more options)
     python tools/speed.py --against FOLDER   the same figures here and in another checkout, in processes that alternate
-
-| part | what is measured |
-|---|---|
-| sweep | arrays of row numbers, one thread: the steps of chapter 35, plain C, PyTorch |
-| calls | `partial_fit` on tables and `learn_one`, with ids; river, Vowpal Wabbit, FluRS, PyTorch |
-| topk | ten of many items for one user; implicit |
-| memory | bytes that a process holds per row and per event |
-| growth | what an event costs late over early |
-| roofline | what memory allows for tables of several sizes |
-| dtype | float32 over float64 |
-| quality | the same learners and peers by RMSE and hit rate on MovieLens-100K |
-| strangers | ids that were never seen, for every learner of ids: events/s, single calls, `partial_fit`, `prequential` |
 
 Writes mf_speed.json, and mf_quality.json and strangers.json for the parts of those names, into recinc_nb/results; chapter 35 draws from
 them. Peers run if they are there (`pip install 'recinc_nb[peers]'`), those that are missing are named. Everything runs on one thread,
@@ -23,7 +11,7 @@ in rounds in which rivals alternate; what is compared is the median over rounds 
 """
 import ctypes, gc, inspect, itertools, json, os, shutil, subprocess, sys, tempfile, time
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from record import Record, root # before the package: it says where that is, unless `--against` has
 import numpy as np, pandas as pd
@@ -50,18 +38,9 @@ def has(name):
     try: return import_module(name)
     except Exception: return None   # old packages fail in their own ways
 
-def who_is_there():
-    "Versions of the peers that are there, and what to do about the others."
-    there = {o: version(o) for o in PEERS if has(o)}
-    missing = {}
-    for name in PEERS:
-        if name in there: continue
-        try: missing[name] = f'version {version(name)} is installed but cannot be imported'
-        except PackageNotFoundError:
-            missing[name] = f'pip install {name}' if name!='lightfm' else 'version 1.17 does not build on Python 3.11 and later'
-    return there, missing
+def peers(): return {o: version(o) for o in PEERS if has(o)}
 
-record = Record(__file__, 'mf_speed', machine=lambda: machine() | who_is_there()[0], spread='lowest, median, highest')
+record = Record(__file__, 'mf_speed', machine=lambda: machine() | peers(), spread='lowest, median, highest')
 
 C = """
 void sweep(const long *us, const long *is, const float *y, float *pred, float *U, float *V, float *bu, float *bi,
@@ -678,7 +657,8 @@ def main(argv=None):
         try: return against(args.against, args.times)
         except ValueError as e: p.error(str(e))
     if not args.list:
-        for name,how in who_is_there()[1].items(): print(f'{name} is missing: {how}')
+        missing = [o for o in PEERS if o not in peers()]
+        if missing: print(f"missing: {', '.join(missing)}; pip install 'recinc_nb[peers]' brings all but LightFM, which Python 3.11 and later cannot build")
     record.main(argv, p)
     if args.list: return
     if len(found := bars(args.out)): print(f"\n{found.assign(measured=found['measured'].map(_readable)).to_string(index=False)}")

@@ -1,24 +1,14 @@
-"""Find the learners' default settings on the first 30 % of MovieLens-100K, and on nothing else.
-
-    python tools/tune.py              everything below
-    python tools/tune.py ids          BiasBaseline and IncrementalMF
-    python tools/tune.py logistic     IncrementalMF with the logistic loss
-    python tools/tune.py linear       IncrementalLinear and IncrementalLogistic on hashed users and items: their step sizes
-    python tools/tune.py exact        IncrementalALS, GaussianMF and OnlineStack
-    python tools/tune.py topn         Popularity and ItemItem, by hit rate at 10
-    python tools/tune.py rank         the six learners of likes alone, by hit rate at 10, some two minutes
-    python tools/tune.py bert         IncrementalBert on MiniLM, about ten minutes
+"""Find the learners' default settings on the first 30 % of MovieLens-100K, and on nothing else: python tools/tune.py
 
 Every setting is scored prequentially (predict, then learn) on events 1 to 30,000. BERT is reported on the first 3,000 events,
 so it sees the first 30 % of those. The winners go to recinc_nb/results/tuning_*.json, and tests/test_results.py holds the
-classes' defaults against them.
+classes' defaults against them. BERT takes some ten minutes, everything else four.
 """
 import itertools
 from functools import cache
 from record import Record
 import numpy as np
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
-from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.core import progress, scale
 from recinc_nb.linear import IncrementalLinear, IncrementalLogistic
 from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
@@ -40,8 +30,7 @@ def stream(): return movielens_100k().take(EVENTS)
 
 def best(name, score, settings):
     "Of the settings, the first with the lowest score."
-    tried = [(score(s), s) for s in progress(settings, name, 'setting')]
-    return won(tried)
+    return won([(score(s), s) for s in progress(settings, name, 'setting')])
 
 def won(tried):
     score,settings = min(tried, key=lambda o: o[0])
@@ -140,6 +129,7 @@ def rank():
 @tuning('log_loss', BERT_EVENTS)
 def bert():
     "IncrementalBert on MiniLM: its two step sizes, on the first 30 % of the events that the demo reports."
+    from recinc_nb.bert_online import IncrementalBert # brings torch
     told = cache(lambda: movielens_100k().take(BERT_EVENTS).with_text())
     yield 'IncrementalBert', lambda: best('IncrementalBert', error(IncrementalBert, 'log_loss', batch_size=16, on=told),
                                           grid(lr=(2e-5, 5e-5, 1e-4), head_lr=(.01, .03, .06), similarity=(3., 5., 8.)))
