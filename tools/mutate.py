@@ -5,9 +5,8 @@ bug `of` (an exported name), its `kind` (sign, factor, index, stale, dropped), t
 cells) and as it is `now`. One that nothing can notice is `explained`.
 
 Call `python tools/mutate.py` for all chapters, or name some; `--last 3` takes the last mutants of each list alone, `--quick` asks
-the tests only about what the cells did not notice. What was asked on the same bytes before is not asked again. The record is
-tests/mutants/record.json; the exit code is 1 if a mutant lives unexplained. From Python: `sample(30, load_record())` names mutants
-and the test that noticed each, and `ask_tests` asks it again, as `make test` does.
+the tests only about what the cells did not notice. What was asked on the same bytes before is not asked again. The record of a
+chapter stands beside its list; the exit code is 1 if a mutant lives unexplained. `make test` asks some chapters' cells again.
 
 A chapter's cells run once. At the cell that holds a mutant the process forks; the child runs the changed cell and what
 follows until something fails. Tests run in a fork that has imported everything but us; the changed module is then imported.
@@ -20,7 +19,6 @@ from tqdm import tqdm
 from lint_nbs import ROOT, Nb, cfg, find_notebooks
 
 LISTS = ROOT/'tests'/'mutants'
-RECORD = LISTS/'record.json'
 KINDS = 'sign factor index stale dropped'.split()
 SECONDS = 240                                            # a mutant that never ends was noticed
 UNFAIR = 'NameError SyntaxError IndentationError TypingError ImportError UnboundLocalError'.split() # a bug that nobody could commit
@@ -190,17 +188,27 @@ def asked_of(nb, tests):
     return dict(cells=digest(*(o.source for o in nb.code)), tests=digest(*exported, *((ROOT/o).read_text(encoding='utf-8') for o in tests)))
 
 
-def load_record(): return {(o['chapter'], o['was'], o['now']): o for o in json.loads(RECORD.read_text())['mutants']} if RECORD.exists() else {}
+def key(m): return digest(m['was'], m['now'])
 
 
-def write_record(rows):
+def load_record(path):
+    "Of a list: what each mutant's checks answered, by `key`"
+    path = path.with_suffix('.json')
+    return json.loads(path.read_text(encoding='utf-8'))['mutants'] if path.exists() else {}
+
+
+def write_record(path, rows):
     sys.path.insert(0, str(ROOT))
     from recinc_nb.core import machine, write_atomic
-    rows = sorted(rows.values(), key=lambda o: (o['chapter'], o['of']))
-    alive = [o for o in rows if lives(o)]
-    head = dict(command='make mutants', machine=machine(), mutants=len(rows), alive=len(alive), explained=sum('explained' in o for o in alive),
-                cells_noticed=sum(bool(o.get('cells')) for o in rows), tests_noticed=sum(bool(o.get('tests')) for o in rows))
-    write_atomic(RECORD, json.dumps({**head, 'mutants': rows}, indent=1, ensure_ascii=False).encode()+b'\n')
+    said = dict(command=f'python tools/mutate.py {path.stem}', machine=machine(), **count(rows.values()), mutants=rows)
+    write_atomic(path.with_suffix('.json'), json.dumps(said, indent=1, ensure_ascii=False).encode()+b'\n')
+
+
+def count(rows):
+    "How many were asked about, who noticed, how many live"
+    rows = [o for o in rows if 'cells' in o]
+    return dict(asked=len(rows), cells_noticed=sum(bool(o['cells']) for o in rows), tests_noticed=sum(bool(o.get('tests')) for o in rows),
+                alive=sum(map(lives, rows)), explained=sum(o['explained'] for o in rows if lives(o)))
 
 
 def lives(row): return not (row.get('cells') or row.get('tests'))
@@ -230,40 +238,31 @@ def answer_here(chapter, which, numbers):
     else: ask_tests(module_of(nb), chosen, tests, say)
 
 
-def run_chapter(path, record, args, bar):
+def run_chapter(path, args, bar):
     "Ask about the mutants of one list, and keep each answer"
     nb = Nb(find_notebooks([path.stem])[0])
     tests,mutants = read_list(path)
     find_cells(nb, mutants)
-    now = asked_of(nb, tests)
-    chosen = [*range(len(mutants))][-args.last:] if args.last else [*range(len(mutants))]
-    rows = []
+    now,old,rows = asked_of(nb, tests),load_record(path),{}
     for m in mutants:
-        old = record.get((nb.name, m['was'], m['now']), {})
-        same = old.get('asked', {})
-        rows.append({**dict(chapter=nb.name), **m, 'asked': {k: now[k] for k in now if same.get(k)==now[k]},
-                     **{k: old[k] for k in ('cells', 'tests') if same.get(k)==now[k]}})
+        said = old.get(key(m), {})
+        same = [k for k in ('cells', 'tests') if k in said and said['asked'].get(k)==now[k]]
+        rows[key(m)] = dict(of=m['of'], kind=m['kind'], explained='explained' in m, **{k: said[k] for k in same}, asked={k: now[k] for k in same})
 
     def answer(which):
         def kept(n, who):
-            rows[n][which],rows[n]['asked'][which] = who,now[which]
-            record[nb.name, rows[n]['was'], rows[n]['now']] = rows[n]
-            write_record(record)
+            m,row = mutants[n],rows[key(mutants[n])]
+            row[which],row['asked'][which] = who,now[which]
+            write_record(path, rows)
             bar.update()
-            if lives(rows[n]) and {'cells', 'tests'} <= rows[n]['asked'].keys() and 'explained' not in rows[n]:
-                bar.write(f"ALIVE {nb.name}, {rows[n]['of']}, {rows[n]['kind']}: {rows[n]['was']!r} -> {rows[n]['now']!r}")
+            if lives(row) and 'tests' in row: bar.write(f"ALIVE {nb.name}, {m['of']}, {m['kind']}: {m['was']!r} -> {m['now']!r}")
         return kept
-    open_ = lambda which: [n for n in chosen if args.again or which not in rows[n]['asked']]
-    ask(nb.name, 'cells', open_('cells'), answer('cells'))
-    ask(nb.name, 'tests', [n for n in open_('tests') if not (args.quick and rows[n].get('cells'))], answer('tests'))
-    for o in rows: record.setdefault((nb.name, o['was'], o['now']), o)
-    return {(nb.name, o['was'], o['now']) for o in rows}
-
-
-def sample(n, record):
-    "The record's own witnesses, asked again: n mutants, the same ones as long as the lists stand"
-    seen = sorted((o for o in record.values() if o.get('tests') and '::' in o['tests'] and ': ' not in o['tests']), key=lambda o: digest(o['was'], o['now']))
-    return seen[:n]
+    todo = range(len(mutants))[-args.last:]
+    missing = lambda which: [n for n in todo if args.again or which not in rows[key(mutants[n])]]
+    ask(nb.name, 'cells', missing('cells'), answer('cells'))
+    ask(nb.name, 'tests', [n for n in missing('tests') if not (args.quick and rows[key(mutants[n])]['cells'])], answer('tests'))
+    write_record(path, rows)
+    return nb.name,mutants,rows
 
 
 def main():
@@ -277,21 +276,15 @@ def main():
     if args.ask: return answer_here(args.names[0], args.ask[0], [*map(int, args.ask[1].split(','))])
     lists = sorted(LISTS.glob('*.toml'))
     if args.names: lists = [o for o in lists if o.stem in {p.stem for p in find_notebooks(args.names)}]
-    record = load_record()
-    with tqdm(total=2*sum(min(len(read_list(o)[1]), args.last or 10**6) for o in lists), unit='answer') as bar, ThreadPoolExecutor(2) as pool:
-        here = {k for o in pool.map(lambda path: run_chapter(path, record, args, bar), lists) for k in o}
-    stems = {o.stem for o in lists}
-    for k in [k for k in record if k not in here and (k[0] in stems or not args.names)]: del record[k] # no longer in a list
-    write_record(record)
-    mine = [o for o in record.values() if o['chapter'] in stems]
-    asked = [o for o in mine if 'cells' in o['asked'] and (args.quick and o['cells'] or 'tests' in o['asked'])]
-    alive = [o for o in asked if lives(o)]
-    print(f"{len(asked)} of {len(mine)} mutants asked about; the cells noticed {sum(bool(o['cells']) for o in asked)}, the tests "
-          f"{sum(bool(o.get('tests')) for o in asked)}; {len(alive)} alive, {sum('explained' in o for o in alive)} of them explained")
-    for o in asked:
-        if unfair(o): print(f"no fair bug, {o['chapter']}, {o['of']}: {o['cells']}: {o['now']!r}")
-    for o in alive: print(f"alive, {o['chapter']}, {o['of']}, {o['kind']}: {o['was']!r} -> {o['now']!r}{': '+o['explained'] if 'explained' in o else ''}")
-    if any('explained' not in o for o in alive): sys.exit(1)
+    with tqdm(unit='answer') as bar, ThreadPoolExecutor(2) as pool: done = [*pool.map(lambda path: run_chapter(path, args, bar), lists)]
+    total = count(o for _,_,rows in done for o in rows.values())
+    print(', '.join(f'{k} {v}' for k,v in total.items()))
+    for name,mutants,rows in done:
+        for m in mutants:
+            row = rows[key(m)]
+            if unfair(row): print(f"no fair bug, {name}, {m['of']}: {row['cells']}: {m['now']!r}")
+            if 'cells' in row and lives(row): print(f"alive, {name}, {m['of']}, {m['kind']}: {m['was']!r} -> {m['now']!r}: {m.get('explained', '')}")
+    if total['alive'] > total['explained']: sys.exit(1)
 
 
 if __name__=='__main__': main()
