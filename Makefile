@@ -2,7 +2,7 @@
 PYTHON ?= python3
 V := .venv/bin/
 
-.PHONY: demo test lab docs outputs check tune bench speed record floors gpu
+.PHONY: demo test lab docs outputs check tune bench speed record mutants floors gpu
 
 demo: .venv/.ready      ## the main job: real events through both learners
 	$(V)recinc demo
@@ -29,6 +29,8 @@ speed: .venv/.ready     ## IncrementalMF beside plain C and its peers, and what 
 	$(V)python tools/speed.py
 record: .venv/.ready    ## the main job, its tables kept for the book; python tools/record.py lists all records
 	$(V)python tools/demo.py
+mutants: .venv/.ready   ## plant bugs, see which checks notice, name the survivors, keep the record
+	$(V)python tools/mutate.py
 floors: .venv/.ready    ## the tests against the lowest versions that are promised; FLOORS='--keep torch' spares a download of gigabytes
 	$(V)python tools/floors.py $(FLOORS)
 gpu: .venv/.ready       ## ask a GPU: every path of the library and chapters 35, 42 to 44 and 48 on it; GPU='--pretend' for a card that is not there
