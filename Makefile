@@ -17,6 +17,7 @@ outputs: .venv/.ready   ## run every notebook in a fresh process and store what 
 check: .venv/.ready     ## the daily loop: export, clean, lint, and the notebooks that changed
 	$(V)nbdev_export
 	$(V)nbdev_clean
+	$(V)python tools/public.py
 	$(V)python tools/lint_nbs.py --fix
 	$(V)ruff check
 	$(V)python tools/readme.py

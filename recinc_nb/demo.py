@@ -108,7 +108,7 @@ def demo_figure(
     clicks:list[Report], # From `run_clicks`
 ):                       # A matplotlib figure
     "RMSE of the learners of ids over the whole stream; log-loss of those with probabilities over its beginning."
-    with extra('course', 'demo_figure'): from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
     fig = Figure(figsize=(10, 3.6), layout='constrained')
     left,right = fig.subplots(1, 2)
     by_name = {r.name.split(', seed')[0]: r for r in reversed(ids)}
@@ -133,13 +133,16 @@ def check_out(
     out,     # Folder that will be written; it need not be there yet
     who:str, # Name for error messages
 )->Path:     # The folder
-    "Raise `NotADirectoryError` for a file, or a folder below a file; `PermissionError` for a place that cannot be written."
+    """Raise `NotADirectoryError` for a file, or a folder below a file, and `PermissionError` for a place that cannot be written.
+
+    Raise `ModuleNotFoundError` without matplotlib, which the figure at the end needs."""
     folder = Path(out).expanduser()
     there = next(o for o in (folder, *folder.absolute().parents) if o.exists())
     if not there.is_dir(): raise NotADirectoryError(f"{who}: out is {str(out)!r}, but {there} is a file; choose a folder")
     try: tempfile.TemporaryFile(dir=there).close() # its permissions do not tell: the file system may be read-only
     except OSError as e: raise PermissionError(
         f"{who}: out is {str(out)!r}, but {there} cannot be written ({e.strerror}); choose another folder") from None
+    with extra('course', who): import matplotlib.figure # noqa: F401, the figure comes last: know now that it can
     return folder
 
 # %% ../nbs/46_demo.ipynb #7e5abc1f

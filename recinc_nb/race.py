@@ -16,7 +16,7 @@ import numpy as np, pandas as pd
 from sklearn.base import clone
 from . import __version__
 from .baselines import BiasBaseline, ItemItem, Popularity, RunningMean
-from .core import extra, machine, pick_device
+from .core import machine, pick_device
 from .demo import check_out, demo
 from .learner import IdMap, Learner, learner_spec
 from .mf_als import GaussianMF, IncrementalALS, OnlineStack
@@ -199,7 +199,7 @@ def verdict(
 
 # %% ../nbs/46a_race.ipynb #965a8349
 def _figure(groups):
-    with extra('course', 'race_log'): from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
     fig = Figure(figsize=(5.2*len(groups), 3.6), layout='constrained')
     for ax,(reports,best) in zip(np.atleast_1d(fig.subplots(1, len(groups))), groups):
         null,*others = reports

@@ -120,7 +120,7 @@ def word_tokenizer( # lint: long
     n_words:int=4000,      # How many words at most, the most frequent first
 ):                         # A fast tokenizer of transformers
     "A WordPiece tokenizer whose vocabulary holds the words of `texts`, and every letter, so that no text is out of reach."
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    with extra('bert', 'word_tokenizer'): from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     split,lower = pre_tokenizers.BertPreTokenizer(),normalizers.BertNormalizer(lowercase=True)
     count = Counter(w for t in texts for w,_ in split.pre_tokenize_str(lower.normalize_str(t)))
     words = sorted(count, key=lambda w: (-count[w], w))[:n_words]
@@ -138,7 +138,7 @@ _COMMON = ['New user.', 'Liked; Disliked; Likes of the films by (most, some, few
 
 def _fast_tokenizer(state, max_length, special=None):
     "A fast tokenizer from the text of a tokenizer.json."
-    with extra('bert', 'word_tokenizer'):
+    with extra('bert', 'load_bert'):
         from tokenizers import Tokenizer
         from transformers import PreTrainedTokenizerFast
     names = ('pad_token', 'unk_token', 'cls_token', 'sep_token', 'mask_token')

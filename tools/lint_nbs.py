@@ -121,7 +121,7 @@ def badge(nb):
 
 def colab_source():
     return ("#| hide\nif 'google.colab' in str(get_ipython()): get_ipython().run_line_magic('pip', "
-            f"'install -q \"{cfg.lib_name} @ git+{cfg.git_url}@{cfg.branch}\"')")
+            f"'install -q \"{cfg.lib_name}[course] @ git+{cfg.git_url}@{cfg.branch}\"')")
 
 def metadata():
     return {'accelerator': 'GPU', 'colab': {'gpuType': 'T4', 'provenance': []},
@@ -465,6 +465,13 @@ def unique_names(nbs):
 
 
 @book_rule
+def names_apart(nbs):
+    "`recinc_nb.scale` would be the function until a module of that name is imported, and the module from then on"
+    for nb in nbs:
+        if nb.module in lazy_names(): yield nb, None, f'its module {nb.module} has the name of a public {nb.module} of {lazy_names()[nb.module]}; rename one'
+
+
+@book_rule
 def unique_pages(nbs):
     for key,what in ((lambda nb: page_name(nb.name).lower(), 'name after the number'), (lambda nb: nb.module, 'default_exp')):
         groups = defaultdict(list)
@@ -502,7 +509,19 @@ def import_order(nbs):
                     yield nb, c, f'imports {m} of {other.name}; a lower number never imports a higher one'
 
 
-DERIVED = ('settings.ini', 'README.md', f'{cfg.lib_path}/_modidx.py')    # the source, and what is written from it
+DERIVED = ('settings.ini', 'README.md', 'pyproject.toml', 'CITATION.cff', f'{cfg.lib_path}/_modidx.py')    # the source, and what is written from it
+
+def derived_files():
+    "path -> text of the files outside the notebooks that settings.ini decides, or a part of them"
+    site,toml = cfg.doc_host + cfg.doc_baseurl, (ROOT/'pyproject.toml').read_text(encoding='utf-8')
+    urls = {'Homepage': site, 'Documentation': site, 'Repository': cfg.git_url, 'Issues': f'{cfg.git_url}/issues',
+            'Changelog': f'{cfg.git_url}/blob/{cfg.branch}/CHANGELOG.md'}
+    block = '[project.urls]\n' + ''.join(f'{k} = "{v}"\n' for k,v in urls.items())
+    cite = {'cff-version': '1.2.0', 'message': 'If you use this course or its package, please cite it.', 'type': 'software',
+            'title': f'"{cfg.title}: {cfg.description}"', 'authors': f'[{{name: {cfg.author}}}]', 'version': cfg.version, 'license': 'Apache-2.0',
+            'repository-code': cfg.git_url, 'url': site}
+    return {ROOT/'pyproject.toml': re.sub(r'\[project\.urls\]\n[^\[]*?(?=\n\[|\Z)', lambda _: block, toml),
+            ROOT/'CITATION.cff': ''.join(f'{k}: {v}\n' for k,v in cite.items())}
 
 def tracked_texts():
     "Files that git tracks or would track, notebooks and derived ones left out"
@@ -520,6 +539,8 @@ def owner_pattern():
 
 def repository():
     "Messages about text files: the owner is named in settings.ini alone, and no file names a path of one machine"
+    for p,text in derived_files().items():
+        if not p.exists() or p.read_text(encoding='utf-8')!=text: yield f'{p.name}: is not what settings.ini gives; run python tools/lint_nbs.py --fix'
     owner = owner_pattern()
     for name,text in tracked_texts():
         for n,line in enumerate(text.splitlines(), 1):
@@ -555,6 +576,10 @@ def main():
     if args.fix:
         for p in paths:
             if fix(p): print(f'fixed {p.relative_to(ROOT)}')
+        for p,text in derived_files().items():
+            if not p.exists() or p.read_text(encoding='utf-8')!=text:
+                p.write_text(text, encoding='utf-8')
+                print(f'fixed {p.relative_to(ROOT)}')
     found = lint(paths if args.names else None)
     for o in found: print(o)
     if found: sys.exit(f'lint_nbs: {len(found)} to mend')

@@ -1,0 +1,24 @@
+# Made by python tools/public.py; do not edit.
+__version__: str
+from .core import Device as Device, pick_device as pick_device, progress as progress, results as results, scale as scale, seed_everything as seed_everything, unattended as unattended
+from .streams import Stream as Stream, movielens_100k as movielens_100k
+from .worlds import drift_stream as drift_stream
+from .protocol import Report as Report, compare as compare, from_river as from_river, from_sklearn as from_sklearn, oracle_report as oracle_report, paired_bootstrap as paired_bootstrap, prequential as prequential, prequential_topn as prequential_topn
+from .learner import Learner as Learner, L2SP as L2SP, Remedy as Remedy, Reservoir as Reservoir, Step as Step
+from .baselines import BiasBaseline as BiasBaseline, ItemItem as ItemItem, Popularity as Popularity, RunningMean as RunningMean
+from .losses import check_gradient as check_gradient
+from .linear import IncrementalLinear as IncrementalLinear, IncrementalLogistic as IncrementalLogistic
+from .mf_online import IncrementalMF as IncrementalMF
+from .mf_strategies import MFStrategy as MFStrategy
+from .mf_als import GaussianMF as GaussianMF, IncrementalALS as IncrementalALS, OnlineStack as OnlineStack
+from .mf_rank import BPRMF as BPRMF, ISGD as ISGD, RAISGD as RAISGD
+from .mf_next import ImplicitALS as ImplicitALS, RankStack as RankStack, SoftmaxMF as SoftmaxMF
+from .text import item_vectors as item_vectors
+from .bert_online import IncrementalBert as IncrementalBert, UpdatePolicy as UpdatePolicy
+from .lora import LoRA as LoRA, TwinLoRA as TwinLoRA
+from .blocks import BlockLoop as BlockLoop
+from .hybrid import HybridStack as HybridStack, TextFilter as TextFilter, TextRidge as TextRidge, text_features as text_features
+from .live import live_page as live_page
+from .race import race_log as race_log
+
+__all__: list[str]
