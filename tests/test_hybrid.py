@@ -53,6 +53,8 @@ def test_times_matter_where_they_are_given_and_only_there():
     m = TextFilter(n_factors=0).partial_fit(dict(user=[1, 1, 2], item=[1, 2, 1], time=[0., 10., 12.]), [5., 5., 1.])
     soon,late = m.predict_one(1, 3, time=13.),m.predict_one(1, 3, time=1e6)
     assert soon > late and m.predict_one(1, 3)==m.predict_one(1, 3, time=12.)
+    m.learn_one(2, 1, 1., time=500.)
+    assert m.predict_one(1, 3)==m.predict_one(1, 3, time=500.)!=soon   # the newest time is that of the last call
     assert m.predict_one(1, 3, time=3.)==m.predict_one(1, 3, time=10.) # the clock never runs backwards
 
 
@@ -130,6 +132,15 @@ def test_a_user_who_is_forgotten_is_a_stranger_and_items_stay(name):
     np.testing.assert_array_equal(m.score_items(1), other)
     m.learn_one(0, 1, 4.)
     assert len(m.seen(0))==1
+
+
+@pytest.mark.parametrize('m,below', [(TextFilter(F, n_factors=2), 'mf_'), (TextRidge(T, GaussianMF(n_factors=2)), 'base_')])
+def test_who_is_forgotten_leaves_nothing_in_the_learner_below(m, below):
+    m = clone(m).partial_fit(drift_stream(300, n_users=9, n_items=9, seed=4))
+    count,row = getattr(m, below).rows_['user'],m.users_.row(0)
+    assert count['count'][row]>0
+    m.forget_user(0)
+    assert count['count'][row]==0
 
 
 def test_another_scale_is_the_same_in_another_unit_and_a_probability_has_none():

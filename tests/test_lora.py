@@ -114,6 +114,8 @@ def test_swapping_in_another_process_is_exact(tmp_path, kind):
     other = copy.deepcopy(fresh)
     rows = world.with_text()[64:80]
     load_adapter(fresh, tmp_path/'a.safetensors')
+    for r,o in zip(fresh.remedies_, m.remedies_):
+        assert r.steps_==o.steps_>0 and all(torch.equal(x, o.anchor_[n]) for n,x in r.anchor_.items())
     np.testing.assert_array_equal(fresh.predict(rows), (m._vectors.clear(), m.predict(rows))[1], strict=True)
     for o in (fresh, m): o.partial_fit(rows)
     np.testing.assert_array_equal(fresh.predict(rows), m.predict(rows), strict=True)
