@@ -276,5 +276,9 @@ def test_weights_in_several_files_are_one_checkpoint(tmp_path):
     tokenizer.save_pretrained(tmp_path/'m')
     assert len(list((tmp_path/'m').glob('*.safetensors')))>1
     found = find_checkpoint(tmp_path/'m')
-    assert len(found.sha256())==64
+    assert len(before := found.sha256())==64
     assert all(torch.equal(a, b) for a,b in zip(load_bert(found)[0].parameters(), model.parameters()))
+    for o in (tmp_path/'m').glob('*.safetensors'): # a change in any of them is another checkpoint
+        o.write_bytes(o.read_bytes() + b' ')
+        assert found.sha256()!=before
+        before = found.sha256()
