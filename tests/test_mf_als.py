@@ -123,8 +123,8 @@ def test_another_scale_is_the_same_in_another_unit(model):
     if hasattr(model, 'predict_std'): np.testing.assert_allclose(percent.predict_std(stream), model.predict_std(stream)*25, rtol=1e-9)
 
 
-def slow_stack(predictions, doubts, users, items, y, l2, forget, shrink=3., speeds=(.5, .8, .95)): # lists, and a solve for each event
-    seen,rows,out = [],[],[]
+def slow_stack(predictions, doubts, users, items, y, l2, forget, shrink, speeds=(.5, .8, .95)): # lists, and a solve for each event
+    seen,A,out = [],None,[]
     fading = lambda left, g: sum(g**n*x for n,x in enumerate(reversed(left)))/(sum(g**n for n in range(len(left))) + shrink)
     for n in range(len(y)):
         mu = np.mean(y[:n]) if n else 3.
@@ -133,25 +133,23 @@ def slow_stack(predictions, doubts, users, items, y, l2, forget, shrink=3., spee
         for past in (mine, its):
             z += [np.log1p(len(past)), float(len(past)>0), *(fading([o[2] for o in past], g) for g in speeds)]
             z += [fading([o[3 if past is mine else 4] for o in past], g) for g in speeds]
-        w = np.r_[np.full(predictions.shape[1], 1/predictions.shape[1]), np.zeros(len(z)-predictions.shape[1])]
-        if rows:
-            Z,t,age = np.array([o[0] for o in rows]),np.array([o[1] for o in rows]),forget**np.arange(len(rows))[::-1]
-            w += np.linalg.solve((Z.T*age)@Z + l2*forget**len(rows)*np.eye(len(z)), (Z.T*age)@(t - Z@w))
-        out.append(mu + np.dot(z, w))
-        rows.append((z, y[n]-mu))
+        if A is None: A,s = l2*np.eye(len(z)),l2*np.r_[np.full(predictions.shape[1], 1/predictions.shape[1]), np.zeros(len(z)-predictions.shape[1])]
+        out.append(mu + np.dot(z, np.linalg.solve(A, s)))
+        fade = forget if np.trace(np.linalg.inv(A)) <= forget*len(z)/l2 else 1. # the cap of `rls_update`
+        A,s = fade*A + np.outer(z, z),fade*s + (y[n]-mu)*np.array(z)
         slow = lambda past: fading([o[2] for o in past], speeds[-1])
         seen.append((users[n], items[n], y[n]-mu, y[n]-mu-slow(its), y[n]-mu-slow(mine)))
     return np.array(out)
 
-def test_the_stack_against_a_slow_one_that_keeps_everything():
+@pytest.mark.parametrize('l2,forget,shrink', [(1., 1., 3.), (.2, .97, 2.), (5., .97, 1.)])
+def test_the_stack_against_a_slow_one_that_keeps_everything(l2, forget, shrink):
     stream = drift_stream(250, n_users=9, n_items=7, seed=5)
     y = stream.events['rating'].to_numpy(float)
-    members = [BiasBaseline(), GaussianMF(n_factors=2)]
+    members = [GaussianMF(n_factors=2, noise=.2, drift_user=.05), BiasBaseline(), GaussianMF(n_factors=2)]
     given = np.column_stack([clone(o).predict_learn(stream) for o in members])
-    filter,doubts = clone(members[1]),[]
-    start = filter.predict_std(dict(user=[-1], item=[-1]))[0]
+    filters,doubts = [clone(members[0]),clone(members[2])],[]
     for u,i,r in zip(stream.events['user'], stream.events['item'], y):
-        doubts.append(filter.predict_std(dict(user=[u], item=[i])) - start)
-        filter.learn_one(u, i, r)
-    slow = slow_stack(given, doubts, stream.events['user'].tolist(), stream.events['item'].tolist(), y, 1., 1.)
-    np.testing.assert_allclose(OnlineStack(members, forget=1.).predict_learn(stream), slow, rtol=1e-6)
+        doubts.append([(o.predict_std(dict(user=[u], item=[i])) - o.predict_std(dict(user=[-1], item=[-1])))[0] for o in filters])
+        for o in filters: o.learn_one(u, i, r)
+    slow = slow_stack(given, doubts, stream.events['user'].tolist(), stream.events['item'].tolist(), y, l2, forget, shrink)
+    np.testing.assert_allclose(OnlineStack(members, l2=l2, forget=forget, shrink=shrink).predict_learn(stream), slow, rtol=1e-6)

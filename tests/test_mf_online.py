@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import state, table
 from recinc_nb import IncrementalMF, drift_stream, learner, mf_online
-from recinc_nb.learner import IdLearner
+from recinc_nb.learner import IdLearner, Remedy
 from recinc_nb.streams import _key
 
 LEARNERS = {'squared': IncrementalMF(n_factors=5, init_std=.3), 'logistic': IncrementalMF(n_factors=3, loss='logistic', init_std=.3),
@@ -231,3 +231,35 @@ def test_one_row_is_enough():
     assert m.users_.ids==m.items_.ids==[1] and m.seen(1).tolist()==[0, 0] and m.seen('1').tolist()==[] and m.recommend(1)==[]
     assert m.recommend('1')==m.recommend('who')!=[] and m.predict_one('1', 1)==m.predict_one('who', 1)
     with pytest.raises(ValueError, match='max_rows is 0'): IncrementalMF(max_rows=0).learn_one(1, 1, 3.)
+
+
+# ---- what others use ----
+class Zeros(Remedy):
+    "Pulls towards zero from the 40th event on, with a strength per row, which no sweep takes by itself."
+    def mix(self, step):
+        if step.n>=40 and not hasattr(self, 'anchor_'): self.anchor_ = {o: 0*x for o,x in self.learner_.params().items()}
+        return step
+    def pull(self): return {o: (x, np.full(x.shape, .5)) for o,x in getattr(self, 'anchor_', {}).items()}
+
+def test_a_pull_by_rows_slides_by_the_step_size():
+    world,kw = drift_stream(41, n_users=6, n_items=5, seed=4),dict(n_factors=3, init_std=.3, lr=.1)
+    pulled = IncrementalMF(**kw, remedies=(Zeros(),)).partial_fit(world[:40]).partial_fit(world[40:])
+    m = IncrementalMF(**kw).partial_fit(world[:40])
+    for side,ids in (('user', m.users_), ('item', m.items_)): m.rows_[side]['factors'][ids.row(int(world.events[side].iloc[40]))] /= 1 + .1*.5
+    m.partial_fit(world[40:])
+    for o in ('user_factors_', 'item_factors_'): np.testing.assert_allclose(getattr(pulled, o), getattr(m, o), rtol=1e-5, atol=1e-7)
+
+def test_similar_items_point_the_same_way():
+    m = IncrementalMF(n_factors=3, init_std=.3).partial_fit(drift_stream(200, n_users=6, n_items=9, seed=4))
+    V = m.item_factors_/np.linalg.norm(m.item_factors_, axis=1)[:,None]
+    for row,id in enumerate(m.items_.ids):
+        near = sorted(((float(V[n]@V[row]), o) for n,o in enumerate(m.items_.ids) if n!=row), reverse=True)[:4]
+        assert [o for o,_ in m.similar(id, k=4)]==[o for _,o in near]
+
+def test_single_events_of_another_scale():
+    events = drift_stream(80, n_users=6, n_items=9, seed=4).events[['user', 'item', 'rating']]
+    one,many = (IncrementalMF(n_factors=3, init_std=.3, rating_range=(0, 100)) for _ in range(2))
+    rows = [(int(u), int(i), 25*(float(r)-1)) for u,i,r in events.itertuples(index=False)]
+    pred = many.predict_learn(dict(user=[o[0] for o in rows], item=[o[1] for o in rows]), [o[2] for o in rows])
+    np.testing.assert_allclose([(one.predict_one(u, i), one.learn_one(u, i, y))[0] for u,i,y in rows], pred, rtol=1e-6)
+    np.testing.assert_array_equal(one.user_factors_, many.user_factors_, strict=True)
