@@ -719,3 +719,16 @@ def test_tuples_that_python_calls_equal_are_two_items_in_a_list_of_ten():
     column[:] = [(1, 'a'), (True, 'a'), (1, 'a'), (True, 'a')]
     run = prequential_topn(Popularity(decay=1.), Stream(dict(user=[1, 1, 2, 2], item=column, label=[1, 1, 1, 1])), k=1)
     assert run.n_items==2 and len(run.frame)==4 and run.frame['candidates'].tolist()==[0, 0, 2, 1]
+
+
+def test_a_fused_learner_is_told_each_part_of_a_column_that_it_did_not_ask_for(monkeypatch):
+    class Told:
+        def __init__(self): self.heard = []
+        def predict_learn(self, X, y):
+            self.heard += [*zip(X.events['user'], y)]
+            return np.zeros(len(y))
+    from recinc_nb import protocol
+    monkeypatch.setattr(protocol, '_FUSED', 30)
+    s,m = drift_stream(100, seed=2),Told()
+    prequential(m, s, target='label')
+    assert m.heard==[*zip(s.events['user'], s.events['label'])]
