@@ -390,3 +390,17 @@ def test_threads_do_not_tear_it():
     for o in threads: o.start()
     for o in threads: o.join()
     assert m.n_==2_000 and np.isfinite(m.weights_).all()
+
+
+@pytest.mark.parametrize('make', [IncrementalLinear, IncrementalLogistic])
+def test_a_weight_lengthens_the_step_and_the_decay(make):
+    rng = np.random.default_rng(0)
+    X,c = rng.normal(size=(40, 3)),rng.uniform(0, 3, 40)
+    y = (X[:,0]>0)*1.
+    m,w,b,said = make(lr=.1, l2=.3),np.zeros(3),0.,[]
+    for x,t,k in zip(X, y, c):
+        s = x@w + b
+        said.append(1/(1+np.exp(-s)) if make is IncrementalLogistic else s)
+        w,b = w - .1*k*((said[-1]-t)*x + .3*w),b - .1*k*(said[-1]-t)
+    np.testing.assert_allclose(m.predict_learn(X, y, sample_weight=c), said, rtol=1e-9)
+    np.testing.assert_allclose([*m.weights_, m.intercept_[0]], [*w, b], rtol=1e-9)
