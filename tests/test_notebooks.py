@@ -1,7 +1,7 @@
 """Every chapter and every solution runs once from top to bottom: by nbdev's own runner, with only the installed wheel, in an
 empty folder. At the end of a chapter's run its exercises are tried in its own namespace: what has nothing filled in fails,
 and the solution passes. `nbdev_test` in the checkout is tried on one chapter of each part."""
-import json, os, shutil, subprocess, sys, sysconfig, venv
+import json, os, shutil, subprocess, sysconfig, venv
 import pytest
 from filelock import FileLock
 from helpers import notebooks, python, root

@@ -33,6 +33,7 @@ def read_list(path):
         odd = {'of', 'kind', 'was', 'now'} - m.keys() or m.keys() - {'of', 'kind', 'was', 'now', 'explained'}
         if odd: raise ValueError(f"{path.name}: mutant {n} lacks, or should not have, {', '.join(sorted(odd))}")
         if m['kind'] not in KINDS: raise ValueError(f"{path.name}: mutant {n} is of kind {m['kind']!r}; use one of {', '.join(KINDS)}")
+    if not said['tests']: raise ValueError(f"{path.name}: tests is empty; name the files that should notice")
     return said['tests'],said['mutant']
 
 

@@ -1,7 +1,8 @@
 """Run each notebook top to bottom in a fresh process, unattended, and store what it shows.
 
 Call `python tools/run_nbs.py` for all notebooks, or name some (`31_mf_online`). `--changed` takes those that differ from
-git HEAD; `--check` runs without writing. Outputs are stored as nbdev_clean leaves them and without what changes from run
+git HEAD; `--check` runs without writing; `--seconds` runs nothing and keeps the CPU seconds that each notebook took in the last
+`make test` as results/seconds.json. Outputs are stored as nbdev_clean leaves them and without what changes from run
 to run, so that running twice gives the same bytes. Cells marked `#| eval: false` are not run. A notebook that fails keeps
 its file as it was; the exit code is then 1. From Python: `run(path, write=False) -> str`, the report of the failing cell
 or an empty string."""
@@ -17,6 +18,8 @@ from nbdev.clean import clean_nb
 from lint_nbs import ROOT, NBS, Nb, all_notebooks, cfg, find_notebooks
 
 SECONDS_PER_CELL = 600
+SECONDS = ROOT/'out'/'seconds'  # of CPU, a file a notebook, written by tests/test_notebooks.py
+BUDGET = 25                     # CPU seconds of a notebook at test scale, its exercises and their solutions included
 
 
 def changed():
@@ -85,12 +88,24 @@ def run(path, write=False):
     return ''
 
 
+def keep_seconds():
+    "Gather what each notebook took into a record of the package"
+    from recinc_nb.core import machine, write_atomic
+    took = {p.stem: json.loads(o.read_text()) for p in all_notebooks() if (o := SECONDS/f'{p.stem}.json').exists()}
+    if missing := [p.stem for p in all_notebooks() if p.stem not in took]: sys.exit(f"run_nbs: {', '.join(missing)} not measured; call make test first")
+    said = dict(command='make test; python tools/run_nbs.py --seconds', machine=machine(), unit='CPU seconds at test scale', seconds=took)
+    write_atomic(ROOT/cfg.lib_path/'results'/'seconds.json', json.dumps(said, indent=1).encode()+b'\n')
+    for name,s in sorted(took.items(), key=lambda o: -o[1]): print(f"{s:6.1f}  {name}{'  over the budget' if s>BUDGET else ''}")
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     ap.add_argument('names', nargs='*', help='notebooks; all of them when none is named')
     ap.add_argument('--changed', action='store_true', help='only those that differ from git HEAD')
     ap.add_argument('--check', action='store_true', help='run and report, write nothing')
+    ap.add_argument('--seconds', action='store_true', help='keep the CPU seconds of the last make test; run nothing')
     args = ap.parse_args()
+    if args.seconds: return keep_seconds()
     paths = find_notebooks(args.names)
     if args.changed: paths = [p for p in changed() if p in paths]
     failed = []
