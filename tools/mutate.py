@@ -207,12 +207,12 @@ def write_record(path, rows):
 
 def count(rows):
     "How many were asked about, who noticed, how many live"
-    rows = [o for o in rows if 'cells' in o]
+    rows = [o for o in rows if o.get('cells') or {'cells', 'tests'} <= o.keys()]
     return dict(asked=len(rows), cells_noticed=sum(bool(o['cells']) for o in rows), tests_noticed=sum(bool(o.get('tests')) for o in rows),
                 alive=sum(map(lives, rows)), explained=sum(o['explained'] for o in rows if lives(o)))
 
 
-def lives(row): return not (row.get('cells') or row.get('tests'))
+def lives(row): return 'cells' in row and 'tests' in row and not (row['cells'] or row['tests'])
 def unfair(row): return any(str(row.get('cells')).endswith(o) for o in UNFAIR)
 
 
@@ -256,7 +256,7 @@ def run_chapter(path, args, bar):
             row[which],row['asked'][which] = who,now[which]
             write_record(path, rows)
             bar.update()
-            if lives(row) and 'tests' in row: bar.write(f"ALIVE {nb.name}, {m['of']}, {m['kind']}: {m['was']!r} -> {m['now']!r}")
+            if lives(row): bar.write(f"ALIVE {nb.name}, {m['of']}, {m['kind']}: {m['was']!r} -> {m['now']!r}")
         return kept
     todo = range(len(mutants))[-args.last:]
     missing = lambda which: [n for n in todo if args.again or which not in rows[key(mutants[n])]]
@@ -284,7 +284,7 @@ def main():
         for m in mutants:
             row = rows[key(m)]
             if unfair(row): print(f"no fair bug, {name}, {m['of']}: {row['cells']}: {m['now']!r}")
-            if 'cells' in row and lives(row): print(f"alive, {name}, {m['of']}, {m['kind']}: {m['was']!r} -> {m['now']!r}: {m.get('explained', '')}")
+            if lives(row): print(f"alive, {name}, {m['of']}, {m['kind']}: {m['was']!r} -> {m['now']!r}: {m.get('explained', '')}")
     if total['alive'] > total['explained']: sys.exit(1)
 
 
