@@ -1,4 +1,5 @@
 """Planted bugs are noticed: the lists hold enough of them, the record says who noticed each, and thirty are planted again."""
+import inspect
 from importlib import import_module
 import pytest
 from lint_nbs import Nb, find_notebooks
@@ -11,15 +12,21 @@ record = {p.stem: load_record(p) for p in sorted(LISTS.glob('*.toml'))}
 AGAIN = '13_baselines', '21_optim', '22_linear', '31_mf_online', '44_lora' # six mutants of each
 
 
+def concerns(mutant, cls):
+    "Is it a bug of the class, of one that it is made of here, or of what these call?"
+    family = [o for o in cls.__mro__ if o.__module__==cls.__module__]
+    return mutant['of'] in [o.__name__ for o in family] or any(f"{mutant['of']}(" in inspect.getsource(o) for o in family)
+
+
 def learners():
-    "Chapter and name of each public class that learns, mends or says what moves"
+    "Chapter and each public class that learns, mends or says what moves"
     for path in find_notebooks():
         if not (nb := Nb(path)).module or not nb.chapter: continue
         module = import_module(f'recinc_nb.{nb.module}')
         for name in module.__all__:
             o = getattr(module, name)
             if isinstance(o, type) and issubclass(o, (Learner, Remedy)) and o.__module__==module.__name__ \
-               and not any(k.__module__==module.__name__ for k in o.__subclasses__()): yield path.stem,name
+               and not any(k.__module__==module.__name__ for k in o.__subclasses__()): yield path.stem,o
 
 
 @pytest.mark.parametrize('name', lists)
@@ -32,7 +39,7 @@ def test_each_mutant_can_be_planted(name):
 
 def test_there_are_enough():
     assert sum(map(len, lists.values()))>=150
-    few = {f'{chapter}, {name}': n for chapter,name in learners() if (n := sum(m['of']==name for m in lists.get(chapter, ())))<6}
+    few = {f'{chapter}, {cls.__name__}': n for chapter,cls in learners() if (n := sum(concerns(m, cls) for m in lists.get(chapter, ())))<6}
     assert not few, f'fewer than six mutants: {few}'
 
 
