@@ -1,7 +1,7 @@
 """What reports say, by hand, and the protocol against a loop: small tables, learners of three lines."""
 import numpy as np, pandas as pd, pytest
 from sklearn.linear_model import SGDClassifier, SGDRegressor
-from recinc_nb import Stream, compare, drift_stream, prequential
+from recinc_nb import compare, drift_stream, prequential
 from recinc_nb.metrics import log_loss
 from recinc_nb.protocol import Report, TopReport, from_river, from_sklearn, oracle_report, paired_bootstrap, prequential_topn
 
