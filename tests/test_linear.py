@@ -372,9 +372,11 @@ def test_a_table_needs_no_more_than_its_columns():
 def test_the_scale_of_a_stream(tmp_path):
     s = drift_stream(300, n_users=20, n_items=15, seed=4)
     percent = Stream(s.events.assign(rating=(s.events['rating']-1)*25), rating_range=(0, 100))
-    stars = IncrementalLinear(intercept=3.).predict_learn(s)
+    learned = IncrementalLinear(intercept=3.)
+    stars = learned.predict_learn(s)
     for m in (IncrementalLinear(intercept=3.), IncrementalLinear(intercept=3., rating_range=(0, 100))):
         np.testing.assert_allclose(m.predict_learn(percent), (stars-1)*25, rtol=1e-9)
+        np.testing.assert_allclose(m.predict(percent), (learned.predict(s)-1)*25, rtol=1e-9)
         m.save_pretrained(tmp_path/'m')
         back = IncrementalLinear.from_pretrained(tmp_path/'m')
         np.testing.assert_array_equal(back.predict_learn(percent.events), m.predict_learn(percent.events), strict=True)
