@@ -190,6 +190,14 @@ def test_a_limited_memory_forgets_like_the_simple_model(slack, rows, n, cuts, at
         assert state(whole)==state(cut)==state(single)
         check_memory(whole, ref)
 
+def test_a_row_that_changes_hands_starts_at_random():
+    m = IncrementalMF(n_factors=200, max_rows=1, lr=1e-9, init_std=.5).learn_one(1, 1, 3.)
+    before = {o: getattr(m, o).copy() for o in ('user_factors_', 'item_factors_')}
+    m.learn_one(2, 2, 3.)
+    for o,x in before.items():
+        now = getattr(m, o)
+        assert now.shape==x.shape==(1, 200) and .4<now.std()<.6 and abs(np.corrcoef(now[0], x[0])[0,1])<.4
+
 @few
 @given(rows=events)
 def test_a_limit_that_is_never_met_changes_nothing(rows):
