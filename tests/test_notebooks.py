@@ -51,14 +51,18 @@ seconds.parent.mkdir(parents=True, exist_ok=True)
 seconds.write_text(json.dumps(round(sum(used[:4]), 1)))
 '''
 
-# What is put at the end of a chapter's copy. Each exercise gets a copy of the namespace, so that none helps another.
+# What is put at the end of a chapter's copy. Each exercise gets a copy of the namespace, so that none helps another; a solution may import
+# what the chapter lacks.
 TRIES = '''
+import json
+_imported = {{}}
+exec({imports!r}, _imported)
 for _n,_asked,_solved in json.loads({tries!r}):
     try: exec(_asked, dict(globals()))
     except (NameError, ImportError, SyntaxError) as e: raise AssertionError(f"exercise {{_n}} cannot be tried where the reader stands: {{e!r}}")
     except Exception: pass
     else: raise AssertionError(f"exercise {{_n}} passes with nothing filled in")
-    try: exec(_solved, dict(globals()))
+    try: exec(_solved, {{**_imported, **globals()}})
     except Exception as e: raise AssertionError(f"the solution of exercise {{_n}} does not pass where the reader stands: {{e!r}}") from e
 '''
 
@@ -66,9 +70,9 @@ for _n,_asked,_solved in json.loads({tries!r}):
 def with_exercises(path):
     "The chapter as JSON, with a last cell that tries its exercises and their solutions"
     book = json.loads(path.read_text())
-    if asked := exercises(path):
-        solved,imports = exercises(solution_of(path)),imports_of(solution_of(path)) # what a reader may import
-        source = 'import json\n' + TRIES.format(tries=json.dumps([(n, asked[n], imports+solved[n]) for n in asked]))
+    if path.parent==root/'nbs' and (asked := exercises(path)):
+        solved = exercises(solution_of(path))
+        source = TRIES.format(imports=imports_of(solution_of(path)), tries=json.dumps([(n, asked[n], solved[n]) for n in asked]))
         book['cells'].append(dict(book['cells'][-1], cell_type='code', id='tries', source=source, outputs=[], execution_count=None, metadata={}))
     return json.dumps(book)
 
@@ -91,7 +95,7 @@ def test_a_planted_error_fails(wheel_python, tmp_path):
     "The runner itself can fail: at a false assertion, and at an exercise that needs nothing filled in."
     cell = lambda source: dict(cell_type='code', id='x', source=source, outputs=[], execution_count=None, metadata={})
     book = json.loads((root/'nbs'/'00_core.ipynb').read_text())
-    for source in ('assert 1==2', 'import json\n' + TRIES.format(tries=json.dumps([(1, 'x = ...', 'x = 1')])),
-                   'import json\n' + TRIES.format(tries=json.dumps([(1, 'assert False', 'y = nowhere')]))):
+    for source in ('assert 1==2', TRIES.format(imports='', tries=json.dumps([(1, 'x = ...', 'x = 1')])),
+                   TRIES.format(imports='', tries=json.dumps([(1, 'assert False', 'y = nowhere')]))):
         (tmp_path/'x.ipynb').write_text(json.dumps({**book, 'cells': [cell(source)]}))
         with pytest.raises(AssertionError, match='AssertionError'): python('-c', RUNNER, tmp_path/'x.ipynb', root, tmp_path/'s.json', exe=wheel_python, cwd=tmp_path)
