@@ -93,3 +93,18 @@ def chain(m, row):
     while at>=0:
         yield at
         at = m.before_[at]
+
+
+def test_an_item_says_nothing_about_itself():
+    m = ItemItem(shrink=1.)
+    for _ in range(3): m.learn_one(1, 'a', 1.)
+    assert m.predict_one(1, 'a')==0.
+    m.learn_one(1, 'b', 1.)
+    assert m.predict_one(1, 'a')>0.
+
+
+def test_who_is_taken_out_of_the_chains_has_no_newest_like():
+    "Also when a like of somebody else stands before the first."
+    last,item,before = np.array([0, 2]),np.array([5, 6, 7]),np.array([-1, -1, 1])
+    item,before,n = unchain(1, last, item, before, np.array([3]))
+    assert (last.tolist(), item.tolist(), before.tolist(), n.tolist())==([0, -1], [5], [-1], [1])
