@@ -1,9 +1,9 @@
 """Planted bugs are noticed: the lists hold enough of them, the record says who noticed each, and thirty are planted again."""
-import inspect
+import inspect, os, signal, time
 from importlib import import_module
 import pytest
 from lint_nbs import Nb, find_notebooks
-from mutate import LISTS, ask, count, find_cells, key, lives, load_record, read_list
+from mutate import LISTS, ask, count, find_cells, in_fork, key, lives, load_record, read_list
 from recinc_nb.learner import Learner, Remedy
 
 lists = {p.stem: read_list(p)[1] for p in sorted(LISTS.glob('*.toml'))}
@@ -58,3 +58,11 @@ def test_six_are_noticed_again(name):
     said = {}
     ask(name, 'cells', numbers, said.__setitem__)
     assert len(said)==6 and said.keys()=={*numbers} and all(said.values()), said
+
+
+def test_only_a_mutant_is_noticed():
+    "What goes wrong in the tool itself, or from outside, is no answer."
+    assert in_fork(lambda: None) is None and in_fork(lambda: 'cell 3')=='cell 3'
+    assert in_fork(lambda: time.sleep(60), 1)=='no end' and in_fork(lambda: os.kill(os.getpid(), signal.SIGSEGV))=='crashed, SIGSEGV'
+    for job in (lambda: 1/0, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+        with pytest.raises(RuntimeError, match='division|status 9'): in_fork(job)

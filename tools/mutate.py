@@ -21,6 +21,7 @@ from lint_nbs import ROOT, Nb, cfg, find_notebooks
 LISTS = ROOT/'tests'/'mutants'
 KINDS = 'sign factor index stale dropped'.split()
 SECONDS = 240                                            # a mutant that never ends was noticed
+CRASHES = signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL
 UNFAIR = 'NameError SyntaxError IndentationError TypingError ImportError UnboundLocalError'.split() # a bug that nobody could commit
 ALONE = dict(IN_TEST='1', RECINC_SCALE='test', RECINC_UNATTENDED='1', MPLBACKEND='Agg', HF_HUB_OFFLINE='1', PYTHONPATH=str(ROOT), TQDM_DISABLE='1',
              **{f'{o}_NUM_THREADS': '1' for o in 'OMP MKL OPENBLAS NUMBA'.split()})  # a fork takes one thread along
@@ -77,7 +78,9 @@ def keep_no_code_of(modules):
 
 
 def in_fork(job, seconds=SECONDS):
-    "What `job()` answers in a fork of this process; 'no end' after so many seconds"
+    """What `job()` answers in a fork of this process: who noticed, or None. A fork that crashes or never ends was noticed, too.
+
+    Raises `RuntimeError` if it was our own code that failed, or somebody else ended the fork: that says nothing of a mutant."""
     r,w = os.pipe()
     sys.stdout.flush()
     if not (child := os.fork()):
@@ -85,9 +88,9 @@ def in_fork(job, seconds=SECONDS):
         os.close(r)
         quiet = os.open(os.devnull, os.O_WRONLY)
         for o in (1, 2): os.dup2(quiet, o)
-        try: said = job()
-        except BaseException as e: said = f'{type(e).__name__}: {e}'[:300]
-        os.write(w, json.dumps(said).encode()[:60_000])
+        try: said = dict(noticed=job())
+        except BaseException as e: said = dict(failed=f'{type(e).__name__}: {e}'[:300])
+        os.write(w, json.dumps(said).encode())
         os._exit(0)
     os.close(w)
     said,end = b'',time.monotonic() + seconds
@@ -97,8 +100,13 @@ def in_fork(job, seconds=SECONDS):
     os.close(r)
     try: os.killpg(child, signal.SIGKILL)
     except ProcessLookupError: pass
-    os.waitpid(child, 0)
-    return json.loads(said) if said else 'no end' if left<=0 else 'died'
+    status = os.waitpid(child, 0)[1]
+    if said:
+        if 'failed' in (said := json.loads(said)): raise RuntimeError(said['failed'])
+        return said['noticed']
+    if time.monotonic()>=end: return 'no end'
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES: return f'crashed, {signal.Signals(os.WTERMSIG(status)).name}'
+    raise RuntimeError(f'a fork ended with status {status} before it answered')
 
 
 def ask_cells(nb, mutants, say):
@@ -168,16 +176,17 @@ def ask_tests(name, mutants, tests, say):
     path = ROOT/(name.replace('.', '/')+'.py')
     reached,text = importers(name.rpartition('.')[2]),path.read_text(encoding='utf-8')
 
-    def seen(mutant, tests):
+    def seen(mutant):
         os.chdir(ROOT)
         keep_no_code_of(reached)
         planted,witness = Planted(name, plant(text, mutant, path.name)),Witness()
         sys.meta_path.insert(0, planted)
         assert not any(o.partition('.')[0]==cfg.lib_path for o in sys.modules), 'the package was imported too early'
         pytest.main(['-x', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '--rootdir', str(ROOT), *tests], plugins=[witness])
-        return witness.name if planted.used else f'{name} was never imported'
+        if not planted.used: raise ValueError(f"{', '.join(tests)}: {name} was never imported; name tests that do")
+        return witness.name
 
-    for n,m in enumerate(mutants): say(n, in_fork(lambda: seen(m, m.get('tests', tests))))
+    for n,m in enumerate(mutants): say(n, in_fork(lambda m=m: seen(m)))
 
 
 def digest(*texts): return hashlib.sha256('\0'.join(texts).encode()).hexdigest()[:16]
