@@ -2,37 +2,16 @@
 import math
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
-from helpers import check_cutting, check_resuming, state, table
+from helpers import state, table
 from old import check_old
 from recinc_nb import IncrementalMF, L2SP, OnlineStack, Remedy, Reservoir, drift_stream
 from recinc_nb.mf_strategies import MFStrategy, anchored_step, events_grad, events_loss, forgetting_terms
 
 def rein(strength, after): return (L2SP(strength, after=after),)
 
-# what the table of all learners leaves out: every rule about who may move, with and without an anchor and lists
-LEARNERS = {'both': MFStrategy(n_factors=5), 'items, logistic': MFStrategy('items', 4, loss='logistic'), 'biases': MFStrategy('biases', 7, n_factors=4),
-            'users and item biases': MFStrategy('users and item biases', 9, n_factors=3, remedies=rein(.5, 9)),
-            'anchored': MFStrategy(warmup=8, remedies=rein(.7, 8), n_factors=4), 'anchored in the warm-up': MFStrategy('items', 9, remedies=rein(.7, 4), n_factors=4),
-            'anchored, logistic': MFStrategy('users', 5, remedies=rein(2., 5), loss='logistic', n_factors=2),
-            'two pulls': MFStrategy('users', 6, n_factors=2, remedies=(*rein(.5, 3), Reservoir(4), *rein(1., 3))),
-            'lists': MFStrategy(warmup=3, users=[0, '0', (1, 2)], items=[], n_factors=3), 'no factors': MFStrategy('users', 5, n_factors=0)}
-every = pytest.mark.parametrize('name', LEARNERS)
 few = settings(max_examples=15)
 ids = st.sampled_from([0, 1, 2, 3, '0', '1', True, (1, 2), (1, (2, 'a'))])
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
-
-
-@every
-@few
-@given(rows=events, cuts=st.lists(st.integers(0, 40), max_size=4))
-def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cutting(LEARNERS[name], rows, cuts)
-
-
-@every
-@few
-@given(rows=events, at=st.integers(0, 40))
-def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_factory):
-    check_resuming(LEARNERS[name], rows, at, tmp_path_factory.mktemp('m'))
 
 
 def test_settings_outside_their_range():
