@@ -102,6 +102,8 @@ def test_lists():
     assert [i for i,_ in equal.recommend('new', k=3)]==['y', 'x', 'z']==equal.rank('new', ['x', 'z', 'y'])
     found,best = top_rows(np.array([-np.inf, 1., 1., 2.]), np.array([3]), 3)
     assert found.tolist()==[1, 2] and best.tolist()==[1., 1.]
+    for scores,want in (([1., 2., 1., 1.], [1, 0]), ([1., 1., 1.], [0, 1]), ([-np.inf, 0., -np.inf], [1])): # of equal scores the first stays
+        assert top_rows(np.array(scores), np.array([], int), 2)[0].tolist()==want
 
 
 def test_a_user_is_forgotten_and_the_others_are_not(tmp_path):

@@ -47,6 +47,7 @@ def test_lists():
     hit,reciprocal,gain = [1, 1/3, 0, 0],[1, (1/2+1/3+1/4)/3, 1/4, 0],[1, 1/np.log2(3)/3, 0, 0]
     np.testing.assert_allclose(r.summary, [np.mean(hit), np.mean(reciprocal), np.mean(gain), 3/5, 2/4, 1/4])
     for o,x in dict(hit_rate=hit, mrr=reciprocal, ndcg=gain).items(): np.testing.assert_allclose(r.per_event(o), x)
+    assert TopReport('a', 's', lists, 'positive', ('coverage',), k=2, items=[0, 1, 2]).summary['coverage']==1
     both = r + TopReport('a', 's', lists.assign(shown=[[7]]*4), 'positive', r.metrics, k=2, items=[3, 7])
     assert both.items==[0, 1, 2, 3, 4, 7] and both.summary['coverage']==pytest.approx(4/6)
 
