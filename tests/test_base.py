@@ -18,6 +18,7 @@ class Means(IdLearner):
             tables = [(self.rows_[side]['total'], self.rows_[side]['number'], row) for side,row in zip(('user', 'item'), both)]
             pred[n] = 3 + sum(total[row]/number[row]/2 for total,number,row in tables if row>=0)
             if learn:
+                assert min(both)>=0                              # nothing of a user who was forgotten
                 w = 1 if weight is None else weight[n]
                 for total,number,row in tables: total[row],number[row] = .9*total[row]+w*(y[n]-3),.9*number[row]+w
     def item_vectors(self): return np.column_stack([self.rows_['item'].used(o) for o in ('total', 'number')])
