@@ -7,7 +7,8 @@ from helpers import check_cutting, check_resuming, state
 from old import check_old
 from recinc_nb.baselines import BiasBaseline, Popularity
 from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features
-from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
+from recinc_nb.mf_als import GaussianMF, IncrementalALS
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.worlds import drift_stream
 

@@ -7,7 +7,8 @@ from helpers import state
 from old import check_old
 from recinc_nb.baselines import BiasBaseline, Popularity
 from recinc_nb.learner import L2SP
-from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack, fold_in, rls_update
+from recinc_nb.mf_als import GaussianMF, IncrementalALS, fold_in, rls_update
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.worlds import drift_stream
 
