@@ -6,7 +6,8 @@ from contract import WITH_TEXT, F, T, goods
 from helpers import state
 from recinc_nb.baselines import BiasBaseline, Popularity
 from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features
-from recinc_nb.mf_als import GaussianMF, OnlineStack
+from recinc_nb.mf_als import GaussianMF
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.worlds import drift_stream
 

@@ -5,7 +5,6 @@ from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import check_cutting, check_resuming, python, state
 from contract import LEARNERS, MOVE_OLD_ROWS, SETTINGS, every, of_ratings
-from old import check_old, old
 from recinc_nb import BiasBaseline, IncrementalMF, ItemItem, Learner, Popularity, RunningMean, Stream, drift_stream
 from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge
 from recinc_nb.learner import IdMap, grow_rows
@@ -518,11 +517,6 @@ def test_learners_travel_to_spawned_processes():
     stream = drift_stream(200, n_users=12, n_items=10, seed=9)
     models = [clone(m).partial_fit(stream) for m in LEARNERS.values()]
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool: assert list(pool.map(predicted, models))==[m.predict_one(0, 0) for m in models]
-
-
-# ---- checkpoints of before ----
-@pytest.mark.parametrize('name', sorted({o.stem for o in old.glob('*.json')} - {'bert', 'MFStrategy', 'MFStrategy anchor'})) # those: test_bert, test_mf_strategies
-def test_checkpoints_of_before_go_on(name): check_old(name)
 
 
 # ---- what a stranger found ----

@@ -6,7 +6,8 @@ from sklearn.base import clone
 from helpers import state
 from recinc_nb.baselines import BiasBaseline, Popularity
 from recinc_nb.learner import L2SP
-from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack, fold_in, rls_update
+from recinc_nb.mf_als import GaussianMF, IncrementalALS, fold_in, rls_update
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.worlds import drift_stream
 

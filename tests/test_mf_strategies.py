@@ -3,7 +3,6 @@ import math
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from helpers import state, table
-from old import check_old
 from recinc_nb import IncrementalMF, L2SP, OnlineStack, Remedy, Reservoir, drift_stream
 from recinc_nb.mf_strategies import MFStrategy, anchored_step, events_grad, events_loss, forgetting_terms
 
@@ -95,13 +94,6 @@ def test_bad_events_and_rows():
     for args,words in (((p, np.ones(3), 1., p, .1, 0.), 'three of one shape'), ((p, p, 1., p, 0., 0.), 'lr is 0'), ((p, p, 1., p, .1, -1.), 'anchor -1'),
                        ((p, p, math.nan, p, .1, 0.), 'y nan')):
         with pytest.raises(ValueError, match=words): anchored_step(*args)
-
-
-@pytest.mark.parametrize('name', ['MFStrategy', 'MFStrategy anchor'])
-def test_what_an_older_version_saved_goes_on_bit_for_bit(name):
-    m = check_old(name)
-    if name=='MFStrategy': assert m.items==[3, (1, 'a')] and not m.remedies
-    else: assert [(type(r).__name__, r.strength, r.after) for r in m.remedies]==[('L2SP', .3, 12)]
 
 
 def test_a_strategy_goes_on_from_a_pretrained_model(tmp_path):
