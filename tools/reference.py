@@ -85,7 +85,7 @@ def place(id):
     if id not in COMING: return '?'
     if not COMING[id]: return 'in words: nothing to run'
     nb = next((nb for nb in book() if nb.name.startswith(COMING[id]+'_')), None)
-    return f'to come ({link(nb) if nb else PARTS[int(COMING[id][0])].lower()})'
+    return f'to come ({link(nb)})' if nb else f'to come (part “{PARTS[int(COMING[id][0])]}”)'
 
 
 # ---- glossary ----
