@@ -221,7 +221,7 @@ class ClockFilter(Timed, GaussianMF): # lint: long
     def __init__(self,
         n_factors:int=12,        # Numbers per user and per item; 0 leaves biases and moods alone
         memory:tuple=(40., 2_000.), # How long moods last; seconds; above 0
-        mood:tuple=(.1, .05),    # Their variances; stars²; at least 0, one per memory
+        mood:tuple=(.1, .1),     # Their variances; stars²; at least 0, one per memory
         care:float=.15,          # Variance of how closely a new user follows the items' biases; at least 0
         noise:float=.5,          # Variance of a rating around its score; stars²; above 0
         var_user:float=1.2,      # Variance of a new user's factors; stars; above 0
