@@ -15,6 +15,7 @@ _where = dict(
     mf_online=['IncrementalMF'],
     mf_strategies=['MFStrategy'],
     mf_als=['GaussianMF', 'IncrementalALS'],
+    clock=['ClockFilter'],
     stack=['OnlineStack'],
     mf_rank=['BPRMF', 'ISGD', 'RAISGD'],
     mf_next=['ImplicitALS', 'RankStack', 'SoftmaxMF'],

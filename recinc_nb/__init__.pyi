@@ -11,6 +11,7 @@ from .linear import IncrementalLinear as IncrementalLinear, IncrementalLogistic 
 from .mf_online import IncrementalMF as IncrementalMF
 from .mf_strategies import MFStrategy as MFStrategy
 from .mf_als import GaussianMF as GaussianMF, IncrementalALS as IncrementalALS
+from .clock import ClockFilter as ClockFilter
 from .stack import OnlineStack as OnlineStack
 from .mf_rank import BPRMF as BPRMF, ISGD as ISGD, RAISGD as RAISGD
 from .mf_next import ImplicitALS as ImplicitALS, RankStack as RankStack, SoftmaxMF as SoftmaxMF

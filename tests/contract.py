@@ -1,6 +1,6 @@
 """One table of learners of ids: every promise of the contract is tried over all of them (test_learners, test_remedies, test_threads)."""
 import numpy as np, pandas as pd, pytest
-from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, L2SP, MFStrategy,
+from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, L2SP, MFStrategy,
                        OnlineStack, Popularity, RankStack, Reservoir, RunningMean, SoftmaxMF, TextFilter, TextRidge)
 from recinc_nb.hybrid import text_features
 
@@ -10,7 +10,7 @@ LEARNERS = {
     'mf, logistic': IncrementalMF(n_factors=3, loss='logistic'), 'popularity': Popularity(decay=.9), 'item to item': ItemItem(decay=.8, shrink=1.),
     'users only': MFStrategy(update='users', warmup=5, n_factors=4, remedies=(L2SP(.1, after=5),)),
     'new rows': MFStrategy(update='new rows', warmup=9, n_factors=3),
-    'als': IncrementalALS(n_factors=3, forget=.99), 'gaussian': GaussianMF(n_factors=3), 'stack': OnlineStack([BiasBaseline(), GaussianMF(n_factors=2)]),
+    'als': IncrementalALS(n_factors=3, forget=.99), 'gaussian': GaussianMF(n_factors=3), 'clock': ClockFilter(n_factors=3), 'stack': OnlineStack([BiasBaseline(), GaussianMF(n_factors=2)]),
     'mf, at most 4 rows': IncrementalMF(n_factors=3, max_rows=4), 'isgd': ISGD(n_factors=3), 'raisgd': RAISGD(n_factors=3, n_negatives=2),
     'bpr': BPRMF(n_factors=3), 'implicit als': ImplicitALS(n_factors=3), 'softmax': SoftmaxMF(n_factors=3), 'rank stack': RankStack(n_factors=3),
     'text ridge': TextRidge(base=BiasBaseline()), 'text filter': TextFilter(), 'hybrid stack': HybridStack()}
