@@ -70,12 +70,14 @@ def ids():
     "BiasBaseline; then IncrementalMF: first its biases, with no factors, then its factors."
     yield 'BiasBaseline', lambda: best('BiasBaseline', error(BiasBaseline), grid(
         shrink_user=(1., 2., 3., 5.), shrink_item=(2., 3., 5., 8.), decay_user=(.85, .9, .95, 1.), decay_item=(.98, .99, 1.)))
+    @cache
+    def biases(): return best('biases of IncrementalMF', error(IncrementalMF, n_factors=0), grid(
+        shrink_user=(5., 8., 12.), shrink_item=(2., 3., 5.), decay_user=(.85, .9, .95), decay_item=(.98, .99, 1.)))
     def factors():
-        biases = best('biases of IncrementalMF', error(IncrementalMF, n_factors=0), grid(
-            shrink_user=(5., 8., 12.), shrink_item=(2., 3., 5.), decay_user=(.85, .9, .95), decay_item=(.98, .99, 1.)))
-        factors = best('IncrementalMF', error(IncrementalMF, seeds=range(3)), [s | biases['settings'] for s in grid(
+        found = best('IncrementalMF', error(IncrementalMF, seeds=range(3)), [s | biases()['settings'] for s in grid(
             lr=(.1, .15, .2, .25, .3), l2=(0., .01, .02, .04), init_std=(.03, .05, .1))])
-        return factors | dict(tried=biases['tried'] + factors['tried'])
+        return found | dict(tried=biases()['tried'] + found['tried'])
+    yield 'IncrementalMF, no factors', biases
     yield 'IncrementalMF', factors
 
 @tuning('rmse')
@@ -87,7 +89,7 @@ def peers():
                                         l2_bias=l2_bias, seed=seed))
     def judged():
         found,whole = best('river BiasedMF', error(river), grid(
-            lr=(.01, .02, .04, .06), lr_bias=(.01, .02, .04, .08), l2_latent=(0., .05, .1), l2_bias=(0., .01, .05))),movielens_100k().take(scale(100_000, 400))
+            lr=(.02, .04, .06, .08), lr_bias=(.02, .04, .08), l2_latent=(0., .05, .1), l2_bias=(.01, .05, .1, .2))),movielens_100k().take(scale(100_000, 400))
         frames = [prequential(river(**found['settings'], seed=s), whole).frame for s in range(3)]
         late = lambda first: [round(float(f([rmse(o['rating'][first:], o['pred'][first:].clip(1, 5)) for o in frames])), 5) for f in (np.mean, partial(np.std, ddof=1))]
         return found | dict(seeds=3, all=late(0), after=late(EVENTS))
