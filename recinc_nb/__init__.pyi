@@ -10,7 +10,8 @@ from .losses import check_gradient as check_gradient
 from .linear import IncrementalLinear as IncrementalLinear, IncrementalLogistic as IncrementalLogistic
 from .mf_online import IncrementalMF as IncrementalMF
 from .mf_strategies import MFStrategy as MFStrategy
-from .mf_als import GaussianMF as GaussianMF, IncrementalALS as IncrementalALS, OnlineStack as OnlineStack
+from .mf_als import GaussianMF as GaussianMF, IncrementalALS as IncrementalALS
+from .stack import OnlineStack as OnlineStack
 from .mf_rank import BPRMF as BPRMF, ISGD as ISGD, RAISGD as RAISGD
 from .mf_next import ImplicitALS as ImplicitALS, RankStack as RankStack, SoftmaxMF as SoftmaxMF
 from .text import item_vectors as item_vectors

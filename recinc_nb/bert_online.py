@@ -11,7 +11,8 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from .bert import ClickBert, decay_groups, _labels, _named, _rows, _table, _values
+from .bert import decay_groups, _labels, _table, _values
+from .click import ClickBert, _named, _rows
 from .core import extra
 from .learner import IdMap, SeenItems, SeenLog, count, event_weights, find_class, optional, _id_back, _id_json
 from .streams import Stream, TextHistory, read_table, table_columns, _key

@@ -1,7 +1,7 @@
 # Made by python tools/public.py; do not edit.
 from typing import Any, Self
 import numpy as np
-from .bert import ClickBert
+from .click import ClickBert
 from .learner import SeenItems
 from .streams import TextHistory
 __all__: list[str]

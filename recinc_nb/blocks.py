@@ -9,7 +9,7 @@ __all__ = ['take_snapshot', 'go_back', 'BlockLoop']
 import copy, shutil, time
 from pathlib import Path
 import numpy as np
-from .bert import statements
+from .click import statements
 from .bert_online import IncrementalBert
 from .core import extra, load_state, progress, save_state
 from .learner import check_settings, count, find_class

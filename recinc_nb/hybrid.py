@@ -13,7 +13,8 @@ from numba import njit
 from sklearn.base import clone
 from .baselines import RunningMean
 from .learner import IdLearner, Members, Rows, above, at_least, count, finite, optional, share
-from .mf_als import GaussianMF, OnlineStack, check_member, gaussian_sweep, rls_update
+from .mf_als import GaussianMF, gaussian_sweep, rls_update
+from .stack import OnlineStack, check_member
 from .streams import Stream, read_table
 from .text import item_vectors
 

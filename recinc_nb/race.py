@@ -19,7 +19,8 @@ from .baselines import BiasBaseline, ItemItem, Popularity, RunningMean
 from .core import machine, pick_device
 from .demo import check_out, demo
 from .learner import IdMap, Learner, learner_spec
-from .mf_als import GaussianMF, IncrementalALS, OnlineStack
+from .mf_als import GaussianMF, IncrementalALS
+from .stack import OnlineStack
 from .mf_next import RankStack
 from .mf_online import IncrementalMF
 from .protocol import Report, TopReport, compare, paired_bootstrap, prequential, prequential_topn

@@ -134,7 +134,7 @@ def test_times_are_numbers_or_iso_dates():
 # rows 20 and 21: titles
 def test_titles_with_separators_and_missing_titles():
     items = pd.DataFrame(dict(title=['Steak knife. Liked by chefs', 'Cotton shirt; blue', np.nan], genres=['Kitchen', np.nan, 'Drama']), index=[1, 2, 3])
-    from recinc_nb.bert import statements
+    from recinc_nb.click import statements
     h = TextHistory(items)
     for i in (1, 2, 3): h.add('u', i, 0)
     liked,disliked = statements(h.pair('u', 1)[0])

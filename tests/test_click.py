@@ -2,8 +2,9 @@
 import math
 import numpy as np, pandas as pd, pytest, torch
 from hypothesis import HealthCheck, given, settings, strategies as st
-import recinc_nb.bert
-from recinc_nb.bert import ClickBert, ClickCollator, ClickModel, RecommendationDataset, decay_groups, statements
+import recinc_nb.click
+from recinc_nb.bert import RecommendationDataset, decay_groups
+from recinc_nb.click import ClickBert, ClickCollator, ClickModel, statements
 from recinc_nb.streams import TextHistory
 from recinc_nb.learner import L2SP, Learner, Remedy
 from recinc_nb.text import load_bert
@@ -68,7 +69,7 @@ def test_a_row_is_scored_for_itself_in_any_order(events, random):
 
 def test_candidates_of_one_user_share_one_parse(monkeypatch):
     calls = []
-    monkeypatch.setattr(recinc_nb.bert, 'statements', lambda o: calls.append(o) or statements(o))
+    monkeypatch.setattr(recinc_nb.click, 'statements', lambda o: calls.append(o) or statements(o))
     past = text([f'film {n}' for n in range(10)], [f'other {n}' for n in range(10)])
     said,_ = ClickCollator(tokenizer).rows([dict(text=past, text_pair=f'candidate {n}') for n in range(100)])
     assert len(calls)==1 and len(said)==120

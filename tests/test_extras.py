@@ -34,7 +34,7 @@ NEEDS = {'recinc_nb.IncrementalBert': 'bert', 'recinc_nb.LoRA': 'bert', 'recinc_
          'recinc_nb.pick_device()': 'bert', 'recinc_nb.item_vectors(stream.items, "tiny")': 'bert', 'recinc_nb.text.word_tokenizer(["a word"])': 'bert',
          'recinc_nb.prequential(recinc_nb.RunningMean(), stream).plot()': 'course', 'stream.to_dataset()': 'course',
          'recinc_nb.plots.explore(lambda x: x, x=(0, 1, .1))': 'course', 'recinc_nb.race_log(log, out=folder/"race")': 'course',
-         'import recinc_nb.bert': 'bert', 'import recinc_nb.bert_online': 'bert', 'import recinc_nb.blocks': 'bert', 'import recinc_nb.lora': 'bert',
+         'import recinc_nb.bert': 'bert', 'import recinc_nb.click': 'bert', 'import recinc_nb.bert_online': 'bert', 'import recinc_nb.blocks': 'bert', 'import recinc_nb.lora': 'bert',
          'import recinc_nb.live': 'bert'}
 
 

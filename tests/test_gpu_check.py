@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from helpers import root
 import fake_card, gpu_check
-from recinc_nb.bert import ClickBert
+from recinc_nb.click import ClickBert
 
 KNOWN = {'fp16, an overflow'} # half a step: to be mended with the scaler (issue 13)
 

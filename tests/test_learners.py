@@ -4,8 +4,7 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import check_cutting, check_resuming, python, state
-from contract import LEARNERS, MOVE_OLD_ROWS, every, of_ratings
-from old import check_old
+from contract import LEARNERS, MOVE_OLD_ROWS, SETTINGS, every, of_ratings
 from recinc_nb import BiasBaseline, IncrementalMF, ItemItem, Learner, Popularity, RunningMean, Stream, drift_stream
 from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge
 from recinc_nb.learner import IdMap, grow_rows
@@ -14,22 +13,26 @@ WithTime = TextRidge, TextFilter, HybridStack
 
 few = settings(max_examples=25)
 
-ids = st.recursive(st.one_of(st.integers(-2**70, 2**70), st.text(max_size=3), st.booleans(), st.sampled_from([0, 1, '0', '1', True, False])),
+ids = st.recursive(st.one_of(st.integers(0, 6), st.integers(-2**70, 2**70), st.text(max_size=3), st.booleans(), st.sampled_from([0, 1, '0', '1', True, False])),
                    lambda o: st.tuples(o, o), max_leaves=3)
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
 
 
-@every
+BOTH = LEARNERS | SETTINGS
+with_every_setting = pytest.mark.parametrize('name', BOTH)
+
+
+@with_every_setting
 @few
 @given(rows=events, cuts=st.lists(st.integers(0, 40), max_size=4))
-def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cutting(LEARNERS[name], rows, cuts)
+def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cutting(BOTH[name], rows, cuts)
 
 
-@every
+@with_every_setting
 @few
 @given(rows=events, at=st.integers(0, 40))
 def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_factory):
-    check_resuming(LEARNERS[name], rows, at, tmp_path_factory.mktemp('m'))
+    check_resuming(BOTH[name], rows, at, tmp_path_factory.mktemp('m'))
 
 
 def test_all_resumed_in_a_new_process(tmp_path):
@@ -514,11 +517,6 @@ def test_learners_travel_to_spawned_processes():
     stream = drift_stream(200, n_users=12, n_items=10, seed=9)
     models = [clone(m).partial_fit(stream) for m in LEARNERS.values()]
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool: assert list(pool.map(predicted, models))==[m.predict_one(0, 0) for m in models]
-
-
-# ---- checkpoints of before ----
-@pytest.mark.parametrize('name', ['RunningMean', 'BiasBaseline', 'BiasBaseline labels', 'Popularity', 'ItemItem', 'IncrementalMF', 'IncrementalMF logistic', 'IncrementalMF max_rows'])
-def test_checkpoints_of_before_go_on(name): check_old(name)
 
 
 # ---- what a stranger found ----

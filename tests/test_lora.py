@@ -4,7 +4,7 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from helpers import python
 from recinc_nb import IncrementalBert, drift_stream
-from recinc_nb.bert import pull_loss
+from recinc_nb.click import pull_loss
 from recinc_nb.lora import LoRA, LoRALinear, TwinLoRA, base_sha256, inject_lora, load_adapter, merge_lora, renew_anchor, save_adapter
 from recinc_nb.text import load_bert
 

@@ -2,38 +2,15 @@
 import math
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
-from helpers import check_cutting, check_resuming, state, table
-from old import check_old
+from helpers import state, table
 from recinc_nb import IncrementalMF, L2SP, OnlineStack, Remedy, Reservoir, drift_stream
 from recinc_nb.mf_strategies import MFStrategy, anchored_step, events_grad, events_loss, forgetting_terms
 
 def rein(strength, after): return (L2SP(strength, after=after),)
 
-# what the table of all learners leaves out: every rule about who may move, with and without an anchor and lists
-LEARNERS = {'both': MFStrategy(n_factors=5), 'items, logistic': MFStrategy('items', 4, loss='logistic'), 'biases': MFStrategy('biases', 7, n_factors=4),
-            'users and item biases': MFStrategy('users and item biases', 9, n_factors=3, remedies=rein(.5, 9)),
-            'users and new items': MFStrategy('users and new items', 6, n_factors=3, remedies=rein(.5, 4)),
-            'anchored': MFStrategy(warmup=8, remedies=rein(.7, 8), n_factors=4), 'anchored in the warm-up': MFStrategy('items', 9, remedies=rein(.7, 4), n_factors=4),
-            'anchored, logistic': MFStrategy('users', 5, remedies=rein(2., 5), loss='logistic', n_factors=2),
-            'two pulls': MFStrategy('users', 6, n_factors=2, remedies=(*rein(.5, 3), Reservoir(4), *rein(1., 3))),
-            'lists': MFStrategy(warmup=3, users=[0, '0', (1, 2)], items=[], n_factors=3), 'no factors': MFStrategy('users', 5, n_factors=0)}
-every = pytest.mark.parametrize('name', LEARNERS)
 few = settings(max_examples=15)
 ids = st.sampled_from([0, 1, 2, 3, '0', '1', True, (1, 2), (1, (2, 'a'))])
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
-
-
-@every
-@few
-@given(rows=events, cuts=st.lists(st.integers(0, 40), max_size=4))
-def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cutting(LEARNERS[name], rows, cuts)
-
-
-@every
-@few
-@given(rows=events, at=st.integers(0, 40))
-def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_factory):
-    check_resuming(LEARNERS[name], rows, at, tmp_path_factory.mktemp('m'))
 
 
 def test_settings_outside_their_range():
@@ -118,13 +95,6 @@ def test_bad_events_and_rows():
     for args,words in (((p, np.ones(3), 1., p, .1, 0.), 'three of one shape'), ((p, p, 1., p, 0., 0.), 'lr is 0'), ((p, p, 1., p, .1, -1.), 'anchor -1'),
                        ((p, p, math.nan, p, .1, 0.), 'y nan')):
         with pytest.raises(ValueError, match=words): anchored_step(*args)
-
-
-@pytest.mark.parametrize('name', ['MFStrategy', 'MFStrategy anchor'])
-def test_what_an_older_version_saved_goes_on_bit_for_bit(name):
-    m = check_old(name)
-    if name=='MFStrategy': assert m.items==[3, (1, 'a')] and not m.remedies
-    else: assert [(type(r).__name__, r.strength, r.after) for r in m.remedies]==[('L2SP', .3, 12)]
 
 
 def test_a_strategy_goes_on_from_a_pretrained_model(tmp_path):

@@ -15,7 +15,7 @@ here = Path(__file__).resolve().parent
 RUN_TIME = 'torch transformers tokenizers safetensors huggingface_hub numpy pandas scipy sklearn numba tqdm fastcore'.split()
 BERT = RUN_TIME
 IDS = 'torch numpy pandas scipy sklearn numba tqdm fastcore'.split()
-CHAPTERS = '35_mf_speed', '42_bert', '43_bert_online', '44_lora', '48_blocks'
+CHAPTERS = '35_mf_speed', '42_bert', '42a_click', '43_bert_online', '44_lora', '48_blocks'
 NEEDED = 'matplotlib', 'IPython', 'PIL' # by chapters, beside what the library needs
 
 CHECKS = [] # name, seconds on a card, packages, whether only a card can answer, function
@@ -145,7 +145,7 @@ def same_numbers(run):
 def own_texts(run):
     "`ClickBert` on pairs of texts, with weights and offsets."
     import numpy as np, pandas as pd
-    from recinc_nb.bert import ClickBert
+    from recinc_nb.click import ClickBert
     table = pd.DataFrame(dict(text=['Alien', '', 'Big']*4, text_pair=['Brazil', 'Big', 'Alien']*4, label=[1, 0, 1]*4, offset=np.linspace(-1, 1, 12)))
     def learn(device):
         m = ClickBert(run.checkpoint, offset='offset', device=device)

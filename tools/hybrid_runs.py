@@ -13,7 +13,8 @@ from recinc_nb.baselines import BiasBaseline, RunningMean
 from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.core import scale
 from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features
-from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
+from recinc_nb.mf_als import GaussianMF, IncrementalALS
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.metrics import auc, log_loss, user_auc
 from recinc_nb.protocol import prequential

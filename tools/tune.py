@@ -11,7 +11,8 @@ import numpy as np
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
 from recinc_nb.core import progress, scale
 from recinc_nb.linear import IncrementalLinear, IncrementalLogistic
-from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
+from recinc_nb.mf_als import GaussianMF, IncrementalALS
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_next import ImplicitALS, RankStack, SoftmaxMF
 from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD
