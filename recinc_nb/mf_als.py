@@ -130,8 +130,9 @@ class _RandomItems(IdLearner): # what two learners share: a mean, and items that
 
 # %% ../nbs/33_mf_als.ipynb #7eca6f2e
 class IncrementalALS(_RandomItems): # lint: long
-    """Matrix factorization with a ridge per user and per item, each kept exact by rank-one updates; biases shrink and forget.
+    """Matrix factorization with a ridge per user and per item, each kept by rank-one updates; biases shrink and forget.
 
+    A ridge would be exact if the other side's rows had always been what they were at each event; they move, so it is not.
     An update sees the new events and no others, and needs no step size. k² numbers are kept per user and item.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Pilászy, Zibriczky and Tikk 2010](https://doi.org/10.1145/1864708.1864726), made incremental."""
@@ -233,10 +234,14 @@ def gaussian_sweep( # lint: long
 class GaussianMF(_RandomItems): # lint: long
     """Matrix factorization whose every parameter has a mean and a variance: equations (4) and (5).
 
-    An update sees the new events and no others; each parameter's step size follows from its variance. `predict_std` gives the
+    A Gaussian filter by linear regression on the rating: the moments of the score are exact, the update is the best straight line
+    in the rating, and not the posterior's moments as in assumed-density filtering; what parameters have in common is dropped.
+    An update sees the new events and no others; each parameter's step size follows from its variance. With `drift=0` the steps
+    of factors become ever shorter: raise it where tastes turn after a long past. `predict_std` gives the
     uncertainty of a score. A remedy that pulls does so at the rate of each variance. The variances of new rows are baked in; noise
     and drift may change. Raises `ValueError` for settings outside their range, at the first call.
-    Source: [Stern, Herbrich and Graepel 2009](https://doi.org/10.1145/1526709.1526725), Matchbox, with moments of a product."""
+    Source: [Stern, Herbrich and Graepel 2009](https://doi.org/10.1145/1526709.1526725), Matchbox, for the model; its
+    updates are messages, ours a Kalman gain with the moments of a product."""
     def __init__(self,
         n_factors:int=12,        # Numbers per user and per item; 0 leaves biases alone
         noise:float=.5,          # Variance of a rating around its score, not its standard deviation; stars²; above 0

@@ -28,7 +28,8 @@ WITH_TEXT = {
     'likes': HybridStack(F, [BiasBaseline()], like_from=4.)}
 SETTINGS = {
     'faded biases': BiasBaseline(shrink_user=2., decay_item=.9), 'both': MFStrategy(n_factors=5), 'items, logistic': MFStrategy('items', 4, loss='logistic'),
-    'biases alone': MFStrategy('biases', 7, n_factors=4), 'users and item biases': MFStrategy('users and item biases', 9, n_factors=3, remedies=pull(.5, 9)),
+    'biases alone': MFStrategy('biases', 7, n_factors=4), 'users and new items': MFStrategy('users and new items', 6, n_factors=3),
+    'users and item biases': MFStrategy('users and item biases', 9, n_factors=3, remedies=pull(.5, 9)),
     'pulled': MFStrategy(warmup=8, remedies=pull(.7, 8), n_factors=4), 'pulled in the warm-up': MFStrategy('items', 9, remedies=pull(.7, 4), n_factors=4),
     'pulled, logistic': MFStrategy('users', 5, remedies=pull(2., 5), loss='logistic', n_factors=2),
     'two pulls': MFStrategy('users', 6, n_factors=2, remedies=(*pull(.5, 3), Reservoir(4), *pull(1., 3))),

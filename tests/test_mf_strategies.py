@@ -33,7 +33,7 @@ def test_both_is_incremental_mf(rows, seed, loss, k):
 
 
 @few
-@given(past=events, rows=events, update=st.sampled_from(['both', 'users', 'items', 'biases', 'new rows', 'users and item biases']), users=st.none() | st.lists(ids, max_size=3))
+@given(past=events, rows=events, update=st.sampled_from(['both', 'users', 'items', 'biases', 'new rows', 'users and item biases', 'users and new items']), users=st.none() | st.lists(ids, max_size=3))
 def test_what_may_not_move_keeps_its_bits(past, rows, update, users):
     m = MFStrategy(update, warmup=len(past), users=users, n_factors=3).partial_fit(*table(past, 'rating'))
     old = {k: v.copy() for k,v in m.arrays().items()}
@@ -41,7 +41,8 @@ def test_what_may_not_move_keeps_its_bits(past, rows, update, users):
     for name,v in m.arrays().items():
         side,_,what = name.partition('_')
         if side not in ('user', 'item') or what=='order': continue
-        frozen = update=='new rows' or update==('items' if side=='user' else 'users') or (update=='biases' and what=='factors') or (update=='users and item biases' and name=='item_factors')
+        frozen = (update=='new rows' or update==('items' if side=='user' else 'users') or update=='users and new items' and side=='item'
+                  or update=='biases' and what=='factors' or update=='users and item biases' and name=='item_factors')
         keep = np.ones(len(old[name]), bool) if frozen else np.zeros(len(old[name]), bool)
         if side=='user' and users is not None:
             tag = lambda o: (type(o), repr(o))
@@ -100,7 +101,7 @@ def test_a_strategy_goes_on_from_a_pretrained_model(tmp_path):
     world = drift_stream(400, n_users=20, n_items=15, seed=4)
     model = IncrementalMF(n_factors=3, shrink_user=5., seed=2, init_std=.2).partial_fit(world.take(200))
     model.save_pretrained(tmp_path/'m')
-    for update in ('users', 'new rows', 'users and item biases'):
+    for update in ('users', 'new rows', 'users and item biases', 'users and new items'):
         m,whole = MFStrategy.from_pretrained(tmp_path/'m', update=update),MFStrategy(update, 200, n_factors=3, shrink_user=5., seed=2, init_std=.2)
         expected = whole.predict_learn(world)[200:]
         assert m.warmup==200 and m.recommend(0, k=3)==model.recommend(0, k=3)

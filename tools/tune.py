@@ -5,7 +5,7 @@ so it sees the first 30 % of those. The winners go to recinc_nb/results/tuning_*
 classes' defaults against them. BERT takes some ten minutes, everything else four.
 """
 import itertools
-from functools import cache
+from functools import cache, partial
 from record import Record
 import numpy as np
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
@@ -17,7 +17,8 @@ from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_next import ImplicitALS, RankStack, SoftmaxMF
 from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD
-from recinc_nb.protocol import prequential, prequential_topn
+from recinc_nb.metrics import rmse
+from recinc_nb.protocol import from_river, prequential, prequential_topn
 from recinc_nb.streams import movielens_100k
 
 EVENTS,BERT_EVENTS = scale(30_000, 200),scale(900, 48) # what tuning may see: 30 % of what is reported
@@ -71,12 +72,30 @@ def ids():
     "BiasBaseline; then IncrementalMF: first its biases, with no factors, then its factors."
     yield 'BiasBaseline', lambda: best('BiasBaseline', error(BiasBaseline), grid(
         shrink_user=(1., 2., 3., 5.), shrink_item=(2., 3., 5., 8.), decay_user=(.85, .9, .95, 1.), decay_item=(.98, .99, 1.)))
+    @cache
+    def biases(): return best('biases of IncrementalMF', error(IncrementalMF, n_factors=0), grid(
+        shrink_user=(5., 8., 12.), shrink_item=(2., 3., 5.), decay_user=(.85, .9, .95), decay_item=(.98, .99, 1.)))
     def factors():
-        biases = best('biases of IncrementalMF', error(IncrementalMF, n_factors=0), grid(
-            shrink_user=(5., 8., 12.), shrink_item=(2., 3., 5.), decay_user=(.85, .9, .95), decay_item=(.98, .99, 1.)))['settings']
-        return best('IncrementalMF', error(IncrementalMF, seeds=range(3)), [s | biases for s in grid(
+        found = best('IncrementalMF', error(IncrementalMF, seeds=range(3)), [s | biases()['settings'] for s in grid(
             lr=(.1, .15, .2, .25, .3), l2=(0., .01, .02, .04), init_std=(.03, .05, .1))])
+        return found | dict(tried=biases()['tried'] + found['tried'])
+    yield 'IncrementalMF, no factors', biases
     yield 'IncrementalMF', factors
+
+@tuning('rmse')
+def peers():
+    "river's factorization with as many settings as IncrementalMF had; then its error on all events, and after those of the tuning."
+    def river(lr, lr_bias, l2_latent, l2_bias, seed=0):
+        from river import optim, reco
+        return from_river(reco.BiasedMF(n_factors=32, bias_optimizer=optim.SGD(lr_bias), latent_optimizer=optim.SGD(lr), l2_latent=l2_latent,
+                                        l2_bias=l2_bias, seed=seed))
+    def judged():
+        found,whole = best('river BiasedMF', error(river), grid(
+            lr=(.02, .04, .06, .08), lr_bias=(.02, .04, .08), l2_latent=(0., .05, .1), l2_bias=(.01, .05, .1, .2))),movielens_100k().take(scale(100_000, 400))
+        frames = [prequential(river(**found['settings'], seed=s), whole).frame for s in range(3)]
+        late = lambda first: [round(float(f([rmse(o['rating'][first:], o['pred'][first:].clip(1, 5)) for o in frames])), 5) for f in (np.mean, partial(np.std, ddof=1))]
+        return found | dict(seeds=3, all=late(0), after=late(EVENTS))
+    yield 'river BiasedMF', judged
 
 @tuning('log_loss')
 def logistic():
