@@ -1,7 +1,7 @@
 """One table of learners of ids: every promise of the contract is tried over all of them (test_learners, test_remedies, test_threads)."""
 import pytest
 from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, L2SP, MFStrategy,
-                       OnlineStack, Popularity, RankStack, RunningMean, SoftmaxMF, TextFilter, TextRidge)
+                       OnlineExperts, OnlineStack, Popularity, RankStack, RunningMean, SoftmaxMF, TextFilter, TextRidge)
 
 LEARNERS = {
     'mean': RunningMean(), 'mean of labels': RunningMean(target='label'), 'biases': BiasBaseline(), 'biases of labels': BiasBaseline(target='label'),
@@ -10,6 +10,7 @@ LEARNERS = {
     'users only': MFStrategy(update='users', warmup=5, n_factors=4, remedies=(L2SP(.1, after=5),)),
     'new rows': MFStrategy(update='new rows', warmup=9, n_factors=3),
     'als': IncrementalALS(n_factors=3, forget=.99), 'gaussian': GaussianMF(n_factors=3), 'stack': OnlineStack([BiasBaseline(), GaussianMF(n_factors=2)]),
+    'experts': OnlineExperts([BiasBaseline(), IncrementalMF(n_factors=3, decay_user=.5), GaussianMF(n_factors=2)]), 'experts of labels': OnlineExperts(loss='logistic'),
     'mf, at most 4 rows': IncrementalMF(n_factors=3, max_rows=4), 'isgd': ISGD(n_factors=3), 'raisgd': RAISGD(n_factors=3, n_negatives=2),
     'bpr': BPRMF(n_factors=3), 'implicit als': ImplicitALS(n_factors=3), 'softmax': SoftmaxMF(n_factors=3), 'rank stack': RankStack(n_factors=3),
     'text ridge': TextRidge(base=BiasBaseline()), 'text filter': TextFilter(), 'hybrid stack': HybridStack()}
