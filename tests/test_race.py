@@ -78,7 +78,7 @@ def test_the_best_is_the_lowest_after_the_first_30_percent(files, capsys):
     run('race', files/'ratings.dat', '--out', files/'out')
     found = record(files/'out')
     rmse = {o: float(row['RMSE later']) for o,row in found['tables']['ratings'].items()}
-    assert found['best']==min(rmse, key=rmse.get)=='OnlineStack'
+    assert found['best']==min(rmse, key=rmse.get)=='OnlineExperts'
     log = Log(files/'ratings.dat', {})
     r = run_learner(IncrementalMF(), log, 'mf')
     e = log.stream.events.iloc[int(np.ceil(.3*log.n)):]
