@@ -13,6 +13,7 @@ _where = dict(
     losses=['check_gradient'],
     linear=['IncrementalLinear', 'IncrementalLogistic'],
     mf_online=['IncrementalMF'],
+    settings=['OnlineExperts'],
     mf_strategies=['MFStrategy'],
     mf_als=['GaussianMF', 'IncrementalALS'],
     clock=['ClockFilter'],
