@@ -29,7 +29,7 @@ WITH_TEXT = {
     'likes': HybridStack(F, [BiasBaseline()], like_from=4.)}
 SETTINGS = {
     'faded biases': BiasBaseline(shrink_user=2., decay_item=.9), 'both': MFStrategy(n_factors=5), 'items, logistic': MFStrategy('items', 4, loss='logistic'),
-    'biases alone': MFStrategy('biases', 7, n_factors=4), 'users and new items': MFStrategy('users and new items', 6, n_factors=3),
+    'biases alone': MFStrategy('biases', 7, n_factors=4),
     'users and item biases': MFStrategy('users and item biases', 9, n_factors=3, remedies=pull(.5, 9)),
     'users and new items': MFStrategy('users and new items', 6, n_factors=3, remedies=pull(.5, 4)),
     'pulled': MFStrategy(warmup=8, remedies=pull(.7, 8), n_factors=4), 'pulled in the warm-up': MFStrategy('items', 9, remedies=pull(.7, 4), n_factors=4),
