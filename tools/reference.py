@@ -15,19 +15,17 @@ ERRATA,GLOSSARY,REFERENCES = (NBS/f'{o}.ipynb' for o in ('82_errata', '83_glossa
 PAGES = ERRATA, GLOSSARY, REFERENCES
 
 # The errors that no page shows yet: the number of the chapter that will, or none where nothing can be run
-COMING = {'22': 'E1.17', '30': 'E4.22', '31': 'E1.2', '32': 'E2.2 E4.5 E4.6 E4.7 E4.8 E4.10 E4.11 E4.12 E4.13 E4.15 E4.17 E4.19 E4.23', '34': 'E0.27',
-    '40': 'E3.1 E3.20', '42': 'E3.5 E3.12', '43': 'E0.8 E4.1 E4.21', '44': 'E4.16', '45': 'E2.11 E4.2', '50': 'E0.9 E2.4', '54': 'E0.25',
-    '55': 'E1.3', '56': 'E1.1', '60': 'E3.2 E3.3 E3.4 E3.15 E3.16', '61': 'E3.21', '70': 'E0.20', '72': 'E0.22', '73': 'E1.18',
+COMING = {'22': 'E1.17', '31': 'E1.2', '40': 'E3.1 E3.20', '42': 'E3.5 E3.12', '43': 'E0.8', '45': 'E2.11 E4.2', '50': 'E2.4', '55': 'E1.3',
+    '56': 'E1.1', '60': 'E3.2 E3.3 E3.4 E3.15 E3.16', '61': 'E3.21', '72': 'E0.22', '73': 'E1.18',
     '': 'E0.3 E0.18 E0.23 E0.26 E1.10 E1.14 E2.3 E2.15 E2.16'}
 COMING = {id: number for number,ids in COMING.items() for id in ids.split()}
 
 # Words that a chapter sets in italics where others define a term, and that are none
 ASIDES = set('''stale like specialist generalist the logistic float sparse stretch normalized score hash hard alien weight relation
-    file error intrinsic'''.split()) | {'old taste'}
-
+    file error intrinsic'''.split()) | {'old taste', 'straight line'}
 
 # Terms that a chapter before or after their own sets in italics, for another reason
-HOME = {'BERT': 'text', 'cosine': 'baselines', 'drift': 'worlds', 'embedding': 'attention', 'item': 'streams', 'mood': 'hybrid',
+HOME = {'BERT': 'text', 'cosine': 'baselines', 'drift': 'worlds', 'embedding': 'attention', 'item': 'streams', 'mood': 'clock',
     'optimizer': 'optim', 'penalty': 'mf', 'rating': 'streams', 'ridge': 'mf_als', 'user': 'streams'}
 
 
