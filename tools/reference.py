@@ -149,7 +149,7 @@ def cited(row):
     author,year = re.split(r'[ ,]', row[0])[0], re.search(YEAR, row[0])[0]
     def does(nb):
         if url: return key(url[1]) in keys(nb)
-        return any(re.search(rf'{author}\b[^()\n]{{0,90}}{year}', c.source) for c in nb.markdown)
+        return any(re.search(rf'{author}\b[^()\n]{{0,90}}{year}', c.source) for c in nb.cells)
     def solutions(nb): return (at(p) for p in [NBS/'solutions'/f'{nb.name}_solutions.ipynb'] if p.exists())
     return ' · '.join(link(nb) for nb in book() if does(nb) or any(map(does, solutions(nb))))
 
