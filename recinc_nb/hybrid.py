@@ -437,7 +437,7 @@ class HybridStack(_WithText, OnlineStack): # lint: long
         features=None,           # What `text_features` returned; None for no text
         learners:list|None=None, # Learners beside the filter; None: those of `OnlineStack`
         like_from=None,          # None for stars; a number of stars for P(rating ≥ like_from)
-        l2:float=100.,           # Penalty on the weights; above 0
+        l2:float=10.,            # Penalty on the weights; above 0
         forget:float=.9998,      # What an event leaves of the older ones in the weights; in (0, 1]
         shrink:float=3.,         # Residuals of size zero that every fading mean starts with; events; above 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
