@@ -140,7 +140,7 @@ class TextRidge(_WithText): # lint: long
         base=None,               # A learner of ratings by ids whose residual is explained; None for the mean of all ratings
         scale:float=1.,          # Factor on the features; above 0
         const:float=.4,          # A user's constant: its standard deviation at the start; stars; at least 0
-        noise:float=.9,          # Variance of a rating around its score; stars²; above 0
+        noise:float=.7,          # Variance of a rating around its score; stars²; above 0
         forget:float=1.,         # What an event leaves of the older ones; in (0, 1]
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
         rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
@@ -293,7 +293,7 @@ class TextFilter(_WithText): # lint: long
         popularity:float=.2,     # The same for popularity; stars; at least 0
         factors:float=.8,        # The same for the factors of `GaussianMF`; √stars; at least 0
         n_factors:int=12,        # How many of them
-        noise:float=.7,          # Variance of a rating around its score; stars²; above 0
+        noise:float=.9,          # Variance of a rating around its score; stars²; above 0
         l2:float=60.,            # Penalty on what everybody likes; above 0
         shrink_item:float=8.,    # Residuals of size zero that an item's bias starts with; events; above 0
         shrink_user:float=3.,    # The same for users, in what items learn from; above 0
@@ -435,9 +435,9 @@ class HybridStack(_WithText, OnlineStack): # lint: long
     Source: [Wolpert 1992](https://doi.org/10.1016/S0893-6080(05)80023-1), stacked generalization, here on a stream."""
     def __init__(self,
         features=None,           # What `text_features` returned; None for no text
-        learners:list|None=None, # Learners beside the filter; None: IncrementalMF, GaussianMF and IncrementalALS
+        learners:list|None=None, # Learners beside the filter; None: those of `OnlineStack`
         like_from=None,          # None for stars; a number of stars for P(rating ≥ like_from)
-        l2:float=100.,           # Penalty on the weights; above 0
+        l2:float=10.,            # Penalty on the weights; above 0
         forget:float=.9998,      # What an event leaves of the older ones in the weights; in (0, 1]
         shrink:float=3.,         # Residuals of size zero that every fading mean starts with; events; above 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`

@@ -4,7 +4,8 @@ from functools import partial
 import pytest
 import record
 from helpers import python, root
-from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, GaussianMF, ImplicitALS, IncrementalALS, IncrementalBert, IncrementalLinear, IncrementalLogistic,
+from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalBert,
+                       IncrementalLinear, IncrementalLogistic, TextFilter, TextRidge,
                        IncrementalMF, ItemItem, OnlineStack, Popularity, RankStack, SoftmaxMF, click, mf_online, results)
 from recinc_nb.demo import demo
 
@@ -53,6 +54,12 @@ def test_the_clock_was_tuned_on_the_first_30_percent():
     found = results('tuning_clock')
     assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
     assert told(found['best']['ClockFilter']['settings']).items() <= defaults(ClockFilter).items()
+
+
+def test_the_learners_of_text_were_tuned_on_the_first_30_percent():
+    found = results('tuning_hybrid')
+    assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
+    for cls in (TextRidge, TextFilter, HybridStack): assert told(found['best'][cls.__name__]['settings']).items() <= defaults(cls).items()
 
 
 def test_bert_was_tuned_on_the_first_30_percent_of_what_is_reported():

@@ -151,7 +151,7 @@ def hybrid():
                          (TextFilter, around(dict(memory=(20., 1_000., 100_000.), mood=(.1, .07, .03), const=.15, quality=.35, popularity=.2, factors=.8, noise=.7,
                                                   l2=60., shrink_item=8., shrink_user=3.), memory=((40., 2_000., 100_000.),), mood=((.07, .05, .02), (.15, .1, .05)),
                                              const=(.1,), quality=(.25, .5), popularity=(.15, .3), factors=(.6, 1.1), noise=(.5, .9), l2=(30.,), shrink_item=(5., 12.))),
-                         (HybridStack, around(dict(l2=100., forget=.9998, shrink=3.), l2=(10., 30.), forget=(.9995, .9999, 1.)))):
+                         (HybridStack, grid(l2=(10., 30., 100.), forget=(.9998, .9999, 1.), shrink=(3.,)))):
         yield cls.__name__, lambda: best(cls.__name__, error(cls, features=told()), settings)
 
 @tuning('miss rate at 10')
