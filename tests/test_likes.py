@@ -9,7 +9,8 @@ from recinc_nb.learner import L2SP, Learner, Reservoir, hash_unit
 from recinc_nb.mf_next import ImplicitALS, RankStack, SoftmaxMF
 from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD
 
-LEARNERS = {'isgd': ISGD(n_factors=3, lr=.3), 'raisgd': RAISGD(n_factors=3, lr=.3), 'bpr': BPRMF(n_factors=3, n_candidates=1), 'bpr, hard': BPRMF(n_factors=3, n_candidates=4),
+LEARNERS = {'isgd': ISGD(n_factors=3, lr=.3), 'raisgd': RAISGD(n_factors=3, lr=.3),
+            'isgd, by distance': ISGD(n_factors=3, lr=.3, rank_by='distance'), 'bpr': BPRMF(n_factors=3, n_candidates=1), 'bpr, hard': BPRMF(n_factors=3, n_candidates=4),
             'isgd, replay': ISGD(n_factors=3, remedies=(Reservoir(size=9, k=2),)), 'bpr, pull': BPRMF(n_factors=3, remedies=(L2SP(.5, after=10),)),
             'als': ImplicitALS(n_factors=3), 'als, all alike': ImplicitALS(n_factors=2, decay=1., alpha=30.), 'als, at most 3': ImplicitALS(n_factors=2, max_likes=3),
             'als, replay': ImplicitALS(n_factors=3, remedies=(Reservoir(size=9, k=2),)), 'softmax': SoftmaxMF(n_factors=5),
