@@ -281,7 +281,7 @@ def other(m, name):
     if name in ('learners', 'base', 'features', 'users', 'items', 'remedies', 'learn'): return None
     if isinstance(x, bool): return not x
     if isinstance(x, tuple) and x and isinstance(x[0], float): return tuple(.9*o for o in x)
-    return dict(loss={'squared': 'logistic', 'logistic': 'squared'}, target={'rating': 'label', 'label': 'rating'}).get(name, {}).get(x) or (
+    return dict(loss={'squared': 'logistic', 'logistic': 'squared'}, rank_by={'product': 'distance'}, target={'rating': 'label', 'label': 'rating'}).get(name, {}).get(x) or (
         'biases' if name=='update' else (0., 9.) if name=='rating_range' else 7 if x is None and name in ('max_rows', 'max_likes') else .5 if x is None else
         x+1 if isinstance(x, int) else x*.9 if x>0 else .01)
 

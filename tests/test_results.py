@@ -23,6 +23,12 @@ def test_defaults_are_what_tuning_found_on_the_first_30_percent():
     assert results('tuning_logistic')['events']==30_000
 
 
+def test_a_peer_was_tuned_on_the_same_events_with_as_many_settings():
+    found,ours = results('tuning_peers'),results('tuning_ids')
+    assert (found['stream'], found['events'], found['metric'])==(ours['stream'], ours['events'], ours['metric'])
+    assert found['best']['river BiasedMF']['tried']>=ours['best']['IncrementalMF']['tried']>ours['best']['IncrementalMF, no factors']['tried']
+
+
 def test_neurons_were_tuned_on_the_first_30_percent():
     found = results('tuning_linear')
     assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
