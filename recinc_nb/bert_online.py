@@ -216,8 +216,9 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         offset:str|None=None,     # Column with what another model knows of each event, added to the score, in nats; None reads none
         prior=None,               # A learner of ids and labels; its log-odds are added to the score, and it learns the same events
         remedies:tuple=(),        # What mends its updates: `Remedy`
+        reads:str='statements',   # 'statements': each once, the bi-encoder; 'pair': past and item in one sequence, the cross-encoder
     ):
-        super().__init__(checkpoint, lr, head_lr, weight_decay, similarity, batch_size, max_length, device, seed, offset, remedies)
+        super().__init__(checkpoint, lr, head_lr, weight_decay, similarity, batch_size, max_length, device, seed, offset, remedies, reads)
         self.update,self.history,self.cache_mb = update,history,cache_mb
         self.items,self.text,self.text_pair,self.prior = items,text,text_pair,prior
 
@@ -282,12 +283,14 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         super().build(texts or [o for o in self.history_.texts.values() if o])
 
 # %% ../nbs/43_bert_online.ipynb #25fe34cb
+def _size(said): return sum(map(len, said)) # letters of a statement, or of a pair
+
 @patch
 def _encode(self:IncrementalBert, said):
     if torch.is_grad_enabled() and self._depth<len(self.model_.bert.encoder.layer): return self._climb(said)
     def compute(group):
         with torch.inference_mode(False), torch.no_grad(): return list(self._climb(group))
-    return torch.stack(self._vectors.get(said, compute, len, self.together_))
+    return torch.stack(self._vectors.get(said, compute, _size, self.together_))
 
 @patch
 def _climb(self:IncrementalBert, said):
@@ -301,7 +304,7 @@ def _climb(self:IncrementalBert, said):
         with torch.inference_mode(False), torch.no_grad(), self.device_.autocast():
             h = lower(**inputs).last_hidden_state
         return [o[:n].clone() for o,n in zip(h, inputs['attention_mask'].sum(1).tolist())]
-    h = self._activations.get(said, compute, len, self.together_)
+    h = self._activations.get(said, compute, _size, self.together_)
     with self.device_.autocast(): x = climb(bert, self._depth, h)
     return F.normalize(x.float(), dim=1)
 
@@ -506,7 +509,8 @@ def item_vectors(self:IncrementalBert): # of the items' texts; zeros for an item
     out = np.zeros((len(texts), self.model_.bert.config.hidden_size))
     there = [n for n,t in enumerate(texts) if t]
     if there:
-        with torch.inference_mode(): out[there] = self._encode([texts[n] for n in there]).cpu().double().numpy()
+        said = [('', texts[n]) if self.reads=='pair' else texts[n] for n in there]
+        with torch.inference_mode(): out[there] = self._encode(said).cpu().double().numpy()
     return out
 
 @patch
@@ -558,7 +562,9 @@ def load(self:IncrementalBert, arrays, config, files):
     self.history_.texts = {_id_back(i): t for i,t in memory['texts']}
     for row,bad,good in memory['past']:
         self.history_.past[_key(self.users_.ids[row])] = tuple(deque(map(_id_back, o), self.history) for o in (bad, good))
-    for o,groups in memory.get('read', {}).items(): setattr(self, f'_{o}', _Store(self.cache_mb*2**20, groups))
+    for o,groups in memory.get('read', {}).items(): # JSON makes lists of pairs
+        groups = [(size, [k if isinstance(k, str) else tuple(k) for k in said]) for size,said in groups]
+        setattr(self, f'_{o}', _Store(self.cache_mb*2**20, groups))
     self.seen_ = SeenLog()
     self.seen_.extend(arrays['seen_users'], arrays['seen_items'])
     self._count[0] = config.get('n_events', len(self.seen_))

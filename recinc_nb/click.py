@@ -11,11 +11,11 @@ from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 import numpy as np
 from fastcore.basics import patch
-from .bert import RecommendationDataset, decay_groups, _labels, _offsets, _table, _values
+from .bert import PairCollator, PairModel, RecommendationDataset, decay_groups, _labels, _offsets, _shifted, _table, _values
 from .core import extra, load_state, pick_device, warn_reader
-from .learner import Learner, Remedy, Step, at_least, count, event_weights, finite, from_spec, optional
+from .learner import Learner, Remedy, Step, at_least, count, event_weights, finite, from_spec, one_of, optional
 from .streams import Stream
-from .text import Checkpoint, find_checkpoint, load_bert, mean_pool, pack_bert, unpack_bert
+from .text import Checkpoint, find_checkpoint, load_bert, pack_bert, unpack_bert
 with extra('bert', __name__):
     import torch
     import torch.nn.functional as F
@@ -82,6 +82,12 @@ class ClickCollator: # lint: long
         fits = {text: whole and long.isdisjoint(both[0]) and long.isdisjoint(both[1]) for text,(both,whole) in read.items()}
         return sum(not fits[o['text']] or o['text_pair'] in long for o in examples)
 
+    def lengths(self,
+        said, # Statements
+    )->list[int]:
+        "How many tokens each statement has; at most `max_length`."
+        return [len(o) for o in self.tokenizer(said, truncation=True, max_length=self.max_length)['input_ids']]
+
     def pad(self,
         said, # Statements
     )->dict:  # input_ids and attention_mask; shape (n_statements, longest)
@@ -94,32 +100,17 @@ class ClickCollator: # lint: long
         return {**self.pad(said), **out}
 
 # %% ../nbs/42a_click.ipynb #8fa407b0
-class ClickModel(torch.nn.Module): # lint: long
+class ClickModel(PairModel):
     "An encoder, and a linear head on the item and its likeness to a user's past: equation (1)."
     def __init__(self,
         bert,                # An encoder of transformers
         similarity:float=5., # What one unit of likeness is worth before anything was learned, in nats
     ):
-        super().__init__()
-        self.bert = bert
+        super().__init__(bert)
         self.classifier = torch.nn.Linear(bert.config.hidden_size+2, 2)
         with torch.no_grad():
             for p in self.classifier.parameters(): p.zero_()
             self.classifier.weight[:,:2] = similarity/2*torch.tensor([[-1., 1.], [1., -1.]])
-
-    def embed(self,
-        input_ids,      # Token numbers; shape (n_statements, T)
-        attention_mask, # 1 for a token, 0 for a pad; same shape
-    ):
-        "Statements to vectors of length 1; shape (n_statements, d)."
-        return self.pool(self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, attention_mask)
-
-    def pool(self,
-        hidden,         # Vectors of tokens; shape (n_statements, T, d)
-        attention_mask, # 1 for a token, 0 for a pad; shape (n_statements, T)
-    ):
-        "One vector of length 1 per statement; shape (n_statements, d)."
-        return F.normalize(mean_pool(hidden, attention_mask).to(self.classifier.weight.dtype), dim=1)
 
     def score(self,
         x,           # Vectors of statements; shape (n_statements, d)
@@ -135,16 +126,7 @@ class ClickModel(torch.nn.Module): # lint: long
         past = [F.normalize(F.embedding_bag(o, x, at, mode='mean'), dim=1) for o,at in ((liked, liked_at), (disliked, disliked_at))]
         x = x[item]
         like = [(o*x).sum(1, keepdim=True) for o in past]
-        z = self.classifier(torch.cat([*like, x], 1))
-        return z if offset is None else z + offset[:,None]*z.new_tensor([-.5, .5])
-
-    def forward(self,
-        input_ids,      # Token numbers; shape (n_statements, T)
-        attention_mask, # 1 for a token, 0 for a pad; same shape
-        **rows,         # The rest of a collator's batch
-    ):
-        "Logits of dislike and like for a collator's batch; shape (B, 2)."
-        return self.score(self.embed(input_ids, attention_mask), **rows)
+        return _shifted(self.classifier(torch.cat([*like, x], 1)), offset)
 
 # %% ../nbs/42a_click.ipynb #a067700a
 def curvature_bound(
@@ -156,7 +138,7 @@ def curvature_bound(
     s = s.abs().clamp(min=1e-4) # at 0 the limit, a quarter
     return torch.tanh(s/2)/(2*s)
 
-# %% ../nbs/42a_click.ipynb #3a643203
+# %% ../nbs/42a_click.ipynb #e36a6247
 def surer(
     cov:torch.Tensor, # Covariance of the weights before; shape (d, d)
     x:torch.Tensor,   # What the head reads, a 1 for the bias last; shape (B, d)
@@ -166,11 +148,11 @@ def surer(
     xc = x@cov
     return cov - xc.T@torch.linalg.solve(torch.diag(1/h) + xc@x.T, xc)
 
-# %% ../nbs/42a_click.ipynb #e19cecc2
+# %% ../nbs/42a_click.ipynb #e501811d
 _LR = {True: 1e-4, False: 1e-3} # trained on language or not; the first by tools/tune.py
 _DRIFT = 1e-4 # how much of its first covariance an event gives back to the head
 
-# %% ../nbs/42a_click.ipynb #dea4bfbe
+# %% ../nbs/42a_click.ipynb #8f6a4ca5
 class ClickBert(Learner): # lint: long
     """BERT as a click model that learns from a stream: `batch_size` rows are one step, and nothing is ever reset.
     `model_` and `tokenizer_` are built at the first call; `model` and `tokenizer` build them when asked. `n_` counts the events learned,
@@ -180,8 +162,8 @@ class ClickBert(Learner): # lint: long
     cuts = False     # `batch_size` rows are one step, whatever a remedy wants
     _name = (lambda x: isinstance(x, str) and x!=''), 'the name of a column'
     rules = dict(lr=optional(at_least(0)), head_lr=at_least(0), weight_decay=at_least(0), similarity=finite, batch_size=count(1),
-                 max_length=count(3), offset=optional(_name))
-    baked = 'checkpoint','similarity','device'
+                 max_length=count(3), offset=optional(_name), reads=one_of('statements', 'pair'))
+    baked = 'checkpoint','similarity','device','reads'
 
     def __init__(self,
         checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
@@ -195,10 +177,11 @@ class ClickBert(Learner): # lint: long
         seed:int=0,               # For weights that no file holds
         offset:str|None=None,     # Column with what another model knows of each event, added to the score, in nats; None reads none
         remedies:tuple=(),        # What mends its updates: `Remedy`
+        reads:str='statements',   # 'statements': each once, the bi-encoder; 'pair': past and item in one sequence, the cross-encoder
     ):
         self.checkpoint,self.lr,self.head_lr,self.weight_decay = checkpoint,lr,head_lr,weight_decay
         self.similarity,self.batch_size,self.max_length,self.device,self.seed = similarity,batch_size,max_length,device,seed
-        self.offset,self.remedies = offset,remedies
+        self.offset,self.remedies,self.reads = offset,remedies,reads
 
     def begin(self): self.device_,self.n_steps_,self.n_cut_,self._said = pick_device(self.device),0,0,set()
 
@@ -213,9 +196,11 @@ class ClickBert(Learner): # lint: long
     def assemble(self, bert): # a head on an encoder, and what steps them
         self._check_places(bert)
         try:
-            self.model_ = ClickModel(bert, self.similarity if self.checkpoint_.real else 0.).to(str(self.device_)).eval()
-            self.collate_ = ClickCollator(self.tokenizer_, self.max_length)
-            self.together_ = 16 if self.device_.kind=='cpu' else 256 # statements per forward pass; few do not fill a card
+            pair = self.reads=='pair'
+            model = PairModel(bert) if pair else ClickModel(bert, self.similarity if self.checkpoint_.real else 0.)
+            self.model_ = model.to(str(self.device_)).eval()
+            self.collate_ = (PairCollator if pair else ClickCollator)(self.tokenizer_, self.max_length)
+            self.together_ = 16 if self.device_.kind=='cpu' else 256 # texts per forward pass; few do not fill a card
             self.freeze()
             groups = self._moving_groups()
         except BaseException:
@@ -303,6 +288,7 @@ def _warn_once(self:ClickBert, key, words):
 @patch
 def _own_texts(self:ClickBert, cols, who, own=True):
     "`_texts`, with a word where a text looks like a history of somebody else's making."
+    own = own and self.reads=='statements' # to a cross-encoder every text is one
     if own and len(cols)==2 and any(isinstance(o, str) and _PARTS.match(o) for o in cols[0]): self._warn_once('history',
         f"{who}: texts that begin with 'Liked ' or 'Disliked ' are read as one statement each; pass the Stream that with_text returned, or "
         "two lists per event, as recinc_nb.click.statements(text) gives them")
@@ -336,8 +322,7 @@ def _read(self:ClickBert, X, who):
 @patch
 def _encode(self:ClickBert, said):
     "Vectors of statements, read in order of length; shape (n, d)."
-    length = [len(o) for o in self.tokenizer_(said, truncation=True, max_length=self.max_length)['input_ids']]
-    order = np.argsort(length, kind='stable')
+    order = np.argsort(self.collate_.lengths(said), kind='stable')
     parts = []
     for a in range(0, len(said), self.together_):
         inputs = self.collate_.pad([said[n] for n in order[a:a+self.together_]])
@@ -453,7 +438,7 @@ def _slopes(self:ClickBert, step, who): # lint: long
             self.scaler_.update() # it has seen the overflow, and halves its scale
     finally: hook.remove()
 
-# %% ../nbs/42a_click.ipynb #42f2c2a5
+# %% ../nbs/42a_click.ipynb #d72542f2
 @patch
 def _update(self:ClickBert, step, who):
     "Slopes, clip, project, step; P(like) of each row, made before."
