@@ -2,7 +2,7 @@
 
 Each part takes 2 to 15 minutes on two idle cores. Writes recinc_nb/results/bert_online.json.
 """
-import json, subprocess, sys, time
+import copy, json, subprocess, sys, time
 from functools import cache
 from record import Record, root
 import numpy as np, torch
@@ -10,8 +10,11 @@ import torch.nn.functional as F
 from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.blocks import BlockLoop
 from recinc_nb.core import progress, scale
+from recinc_nb.baselines import BiasBaseline
 from recinc_nb.learner import Reservoir
 from recinc_nb.lora import LoRA
+from recinc_nb.metrics import auc, log_loss, user_auc
+from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.protocol import prequential
 from recinc_nb.streams import TextHistory, movielens_100k
 from recinc_nb.text import find_checkpoint
@@ -26,7 +29,7 @@ def told(n): return movielens_100k().take(scale(n, 64)).with_text()
 class Sources:
     "The loop of the source articles, done right: one sequence per event, a classifier on top, all parameters, padded to 128."
     target = 'label'
-    def __init__(self, seed=0, lr=1e-4, precision=torch.float32):
+    def __init__(self, seed=0, lr=1e-4, head_lr=1e-2, precision=torch.float32): # both steps by tools/tune.py bert
         from transformers import AutoModelForSequenceClassification, AutoTokenizer, logging
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -35,8 +38,9 @@ class Sources:
         self.model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2, dtype=precision).eval() # no dropout, as everywhere
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         named = list(self.model.named_parameters())
-        self.optimizer = torch.optim.AdamW([dict(params=[p for _,p in named if p.ndim>1], weight_decay=.01),
-                                            dict(params=[p for _,p in named if p.ndim<=1], weight_decay=0.)], lr=lr)
+        head,rest = ([p for n,p in named if n.startswith('classifier')==o] for o in (True, False))
+        self.optimizer = torch.optim.AdamW([dict(params=head, lr=head_lr, weight_decay=0.), dict(params=[p for p in rest if p.ndim>1], weight_decay=.01),
+                                            dict(params=[p for p in rest if p.ndim<=1], weight_decay=0.)], lr=lr)
 
     def logits(self, text, pair, padding='max_length'):
         inputs = self.tokenizer(list(text), list(pair), truncation='only_first', max_length=128, padding=padding, return_tensors='pt')
@@ -201,6 +205,61 @@ def memory():
             f"for n in range({10*n}):\n    m.learn_one(*rows[n%{n}])\n    if n+1 in ({n}, {2*n}, {10*n}): at.append(round(rss(), 1))\nout = dict(rss_MiB_after_1000_2000_10000=at)")
     for name,update,body in (('top-2, batches of 32', 'top-2', run), ('all, batches of 32, dynamic padding', 'all', run), ('10,000 updates of one event, top-2', 'top-2', grow)):
         yield name, lambda: probed(update, body)
+
+
+LONG = scale(12_000, 64)
+PARTS = {f'{a:,}-{b:,}': slice(*scale((a, b), (0, 64))) for a,b in ((0, 900), (900, 3000), (3000, 6000), (6000, 9000), (9000, 12000), (6000, 12000))}
+FOLLOW = { # name in tables: the learner, and rows per call
+    'not learning': (lambda: IncrementalBert(update='head', head_lr=0.), 16),
+    'biases': (lambda: BiasBaseline(), 1), 'logistic factorization': (lambda: IncrementalMF(loss='logistic'), 1),
+    'head': (lambda: IncrementalBert(update='head'), 16),
+    'head, with the ids': (lambda: IncrementalBert(update='head', prior=IncrementalMF(loss='logistic')), 16),
+    'head, with the ids, event by event': (lambda: IncrementalBert(update='head', prior=IncrementalMF(loss='logistic')), 1),
+    'top-1': (lambda: IncrementalBert(update='top-1', lr=3e-5), 16)}
+
+@cache
+def followed(name):
+    "What was predicted for each event."
+    make,n = FOLLOW[name]
+    return prequential(make(), told(LONG), metrics=('auc',), batch_size=n).frame['pred'].to_numpy()
+
+def gain(y, p, null, n=100, draws=200):
+    "The gain in AUC over another learner, and its 95 % interval over blocks of n events."
+    rng,blocks = np.random.default_rng(0),np.array_split(np.arange(len(y)), max(len(y)//n, 1))
+    def difference(at): return auc(y[at], p[at]) - auc(y[at], null[at])
+    found = [difference(np.concatenate([blocks[k] for k in rng.integers(len(blocks), size=len(blocks))])) for _ in range(draws)]
+    return [round(float(o), 4) for o in (difference(np.arange(len(y))), *np.percentile(found, [2.5, 97.5]))]
+
+def by_part(name):
+    e,p,null = told(LONG).events,followed(name),followed('not learning')
+    y,u = e['label'].to_numpy(float),e['user'].to_numpy()
+    p = p if p.max()<=1 else (p-1)/4 # stars
+    out = {o: dict(auc=round(float(auc(y[s], p[s])), 4), user_auc=round(float(user_auc(y[s], p[s], u[s])), 4),
+                   log_loss=round(float(log_loss(y[s], p[s].clip(.001, .999))), 4), gain=gain(y[s], p[s], null[s])) for o,s in PARTS.items()}
+    return out | dict(auc_per_1000=[round(float(auc(y[a:a+1000], p[a:a+1000])), 4) for a in range(0, len(y), 1000)])
+
+@record.part()
+def stream():
+    "By parts of the first 12,000 events: AUC, AUC per user, log-loss, and the gain over the BERT that does not learn, with its interval."
+    for name in FOLLOW: yield name, lambda: by_part(name)
+
+
+@record.part()
+def harm():
+    "What a first call of n rows does to the log-loss of the 500 events that follow, against a learner that learned nothing."
+    @cache
+    def new():
+        m = IncrementalBert(update='head')
+        m.predict(told(26_000)) # its vectors are stored
+        return m
+    def lost(n, places):
+        out = []
+        for a in range(0, scale(6000, 40), scale(6000, 40)//places):
+            after,m = told(26_000)[a+n:a+n+500],copy.deepcopy(new())
+            y,nothing = after.events['label'].to_numpy(float),m.predict(after)
+            out.append(log_loss(y, m.partial_fit(told(26_000)[a:a+n]).predict(after)) - log_loss(y, nothing))
+        return dict(mean=round(float(np.mean(out)), 4), worst=round(float(np.max(out)), 4), places=places)
+    for n,places in scale(((1, 20), (16, 20), (1000, 10), (20_000, 2)), ((1, 2), (16, 2))): yield f'head, {n:,} rows', lambda: lost(n, places)
 
 
 @record.part()
