@@ -11,10 +11,11 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 import numpy as np, pandas as pd
 from fastcore.basics import patch
+from sklearn.base import clone
 from .bert import decay_groups, _labels, _table, _values
-from .click import ClickBert, _named, _rows
+from .click import ClickBert, _named, _parts, _rows
 from .core import extra
-from .learner import IdMap, SeenItems, SeenLog, count, event_weights, find_class, optional, _id_back, _id_json
+from .learner import IdLearner, IdMap, Members, SeenItems, SeenLog, count, event_weights, find_class, optional, _id_back, _id_json
 from .streams import Stream, TextHistory, read_table, table_columns, _key
 with extra('bert', __name__):
     import torch
@@ -190,18 +191,21 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
 
     X may be a `Stream` or any table with user and item, or with text (and text_pair); or a list of str, or of (str, str). Beside user and
     item, a log's own columns of texts are read only where a setting names them."""
-    rules = {**ClickBert.rules, 'history': count(), 'cache_mb': count(), 'text': optional(ClickBert._name), 'text_pair': optional(ClickBert._name)}
-    baked = *ClickBert.baked,'update'
+    _counts = (lambda x: isinstance(x, IdLearner) and x.target=='label' and x.weighted and not x.positive_only,
+               "a learner of ids and labels, such as IncrementalMF(loss='logistic') or BiasBaseline(target='label')")
+    rules = {**ClickBert.rules, 'history': count(), 'cache_mb': count(), 'prior': optional(_counts), 'text': optional(ClickBert._name),
+             'text_pair': optional(ClickBert._name)}
+    baked = *ClickBert.baked,'update','prior'
 
     def __init__(self,
         checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
         update='top-2',           # What moves: 'all', 'layers', 'norms', 'top-n', 'head', or an `UpdatePolicy`
         lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 1e-4, or 1e-3 if it was never trained
-        head_lr:float=.03,        # Step size of the head per event (SGD); constant
+        head_lr:float=.2,         # Variance of a weight of the head before anything was learned, which is its first step; 0: it never moves
         weight_decay:float=.01,   # Decoupled decay of the encoder's matrices
         similarity:float=5.,      # What one unit of likeness is worth at the start, in nats
         history:int=10,           # Likes and dislikes in a user's text, each at most this many
-        batch_size:int=16,        # Statements per forward pass in `predict`; does not change what is learned
+        batch_size:int=16,        # Rows per step; a call with more is walked through in such steps
         max_length:int=128,       # Tokens per statement
         cache_mb:int=128,         # Megabytes for activations of the frozen layers, and as many for vectors; 0 keeps none
         device='auto',            # 'auto', 'cuda', 'mps' or 'cpu'
@@ -210,11 +214,13 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         text:str|None=None,       # A log's own column with what speaks for the event, in words; None: told from earlier events
         text_pair:str|None=None,  # A log's own column with the item in words; None: from `items` or the Stream
         offset:str|None=None,     # Column with what another model knows of each event, added to the score, in nats; None reads none
+        prior=None,               # A learner of ids and labels; its log-odds are added to the score, and it learns the same events
         remedies:tuple=(),        # What mends its updates: `Remedy`
+        reads:str='statements',   # 'statements': each once, the bi-encoder; 'pair': past and item in one sequence, the cross-encoder
     ):
-        super().__init__(checkpoint, lr, head_lr, weight_decay, similarity, batch_size, max_length, device, seed, offset, remedies)
+        super().__init__(checkpoint, lr, head_lr, weight_decay, similarity, batch_size, max_length, device, seed, offset, remedies, reads)
         self.update,self.history,self.cache_mb = update,history,cache_mb
-        self.items,self.text,self.text_pair = items,text,text_pair
+        self.items,self.text,self.text_pair,self.prior = items,text,text_pair,prior
 
     def policy_remedies(self): return tuple(self.update.remedies()) if isinstance(self.update, UpdatePolicy) else ()
 
@@ -223,6 +229,7 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         self.begin_seen()
         self.remedies_ += self.policy_remedies()
         self.history_,self._met,self._given = _Past(self.history),None,None
+        self._take_prior(Members([] if self.prior is None else [self.prior], type(self).__name__))
         self._take_items()
 
     def _change(self, new): # what was only remembered stays, too
@@ -231,7 +238,12 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         if self.n_ or not len(kept.get('seen_', ())): return
         self.ready()
         self.__dict__.update(kept)
+        self._take_prior(self.prior_)
         self.refresh()
+
+    def _take_prior(self, members):
+        members.adopt(self)
+        self.prior_ = members
 
     def _take_items(self):
         if self.items is None or self.items is self._given: return
@@ -271,12 +283,14 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         super().build(texts or [o for o in self.history_.texts.values() if o])
 
 # %% ../nbs/43_bert_online.ipynb #25fe34cb
+def _size(said): return sum(map(len, said)) # letters of a statement, or of a pair
+
 @patch
 def _encode(self:IncrementalBert, said):
     if torch.is_grad_enabled() and self._depth<len(self.model_.bert.encoder.layer): return self._climb(said)
     def compute(group):
         with torch.inference_mode(False), torch.no_grad(): return list(self._climb(group))
-    return torch.stack(self._vectors.get(said, compute, len, self.batch_size))
+    return torch.stack(self._vectors.get(said, compute, _size, self.together_))
 
 @patch
 def _climb(self:IncrementalBert, said):
@@ -290,7 +304,7 @@ def _climb(self:IncrementalBert, said):
         with torch.inference_mode(False), torch.no_grad(), self.device_.autocast():
             h = lower(**inputs).last_hidden_state
         return [o[:n].clone() for o,n in zip(h, inputs['attention_mask'].sum(1).tolist())]
-    h = self._activations.get(said, compute, len, self.batch_size)
+    h = self._activations.get(said, compute, _size, self.together_)
     with self.device_.autocast(): x = climb(bert, self._depth, h)
     return F.normalize(x.float(), dim=1)
 
@@ -371,23 +385,49 @@ def partial_fit(self:IncrementalBert, # lint: long
     y=None, # Labels in [0, 1], usually 0 or 1; shape (B,); None reads the column `label`
     sample_weight=None, # What each event counts; shape (B,), at least 0; None for 1
 ):          # The learner itself
-    """Take one optimizer step on these rows, then remember their events. No rows, no step; what was learned before stays.
+    """Learn these rows and remember their events, a step for each `batch_size` of them. No rows, no step; what was learned before stays.
 
-    Raises `TypeError`, `KeyError` or `ValueError` for bad input and `FloatingPointError` for a loss that is no number, before anything moves."""
+    Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything moves, and `FloatingPointError` for a loss that is no
+    number, before the step moves anything; what the call learned in the steps before stays, and is remembered."""
     who = self._who('partial_fit')
     with self._lock:
         self.ready()
         cols,texts,offset,(known, new) = self._read_events(X, who)
         y = _labels(X, y, len(texts[1] if cols is None else cols['user']), self.target, who)
         weight = event_weights(sample_weight, len(y), who)
-        if not len(y): return self
-        if cols is None: self._step(_rows(*texts, offset), y, who, weight)
-        else:
-            self.build([o for o in known.values() if o])
-            said,past = _tell(_borrow(self.history_, known), {**cols, 'y': y}, texts is not None)
-            self._step(_rows(*(map(list, zip(*said)) if texts is None else texts), offset), y, who, weight)
-            self._remember(cols, past, known, new)
+        if cols is not None and len(y): self.build([o for o in known.values() if o])
+        for o in _parts(len(y), self.batch_size):
+            part = lambda x: None if x is None else x[o]
+            own = cols and {k: v[o] for k,v in cols.items()}
+            said = texts and [x[o] for x in texts]
+            self._learn(own, said, part(offset), (known, new), y[o], part(weight), who)
     return self
+
+@patch
+def _learn(self:IncrementalBert, cols, texts, offset, known, y, weight, who):
+    "One step on some rows; then their events are remembered."
+    if cols is None: return self._step(_rows(*texts, offset), y, who, weight)
+    said,past = _tell(_borrow(self.history_, known[0]), {**cols, 'y': y}, texts is not None)
+    self._step(_rows(*(map(list, zip(*said)) if texts is None else texts), self._add_prior(offset, cols)), y, who, weight)
+    self._remember(cols, past, *known)
+    self._ask_prior(cols, y, weight)
+
+@patch
+def _ask_prior(self:IncrementalBert, cols, y=None, weight=None):
+    "P(like) by the prior, which learns the events if it is told the labels."
+    if not len(self.prior_): return
+    users,items = self.users_.rows(cols['user']),self.items_.rows(cols['item'])
+    pred = np.empty(len(users))
+    self.prior_.grow(len(self.users_), len(self.items_))
+    for o in self.prior_: o.sweep(users, items, np.empty(0) if y is None else y, pred, y is not None, weight)
+    return pred
+
+@patch
+def _add_prior(self:IncrementalBert, offset, cols):
+    "What others know of each event, in log-odds; None where there are no others."
+    if cols is None or not len(self.prior_): return offset
+    p = self._ask_prior(cols).clip(.001, .999)
+    return np.log(p/(1-p)) + (0 if offset is None else offset)
 
 @patch
 def remember(self:IncrementalBert,
@@ -429,7 +469,7 @@ def predict(self:IncrementalBert,
             past = {u: h.pair(u, None)[0] for u in dict.fromkeys(users)} # told once per user
             texts = [past[u] for u in users],[h.texts.get(i, '') for i in map(_plain, cols['item'])]
         if cols is not None and len(cols['user']): self.build([o for o in known.values() if o])
-        return self._predict_texts(_rows(*texts, offset), who)
+        return self._predict_texts(_rows(*texts, self._add_prior(offset, cols)), who)
 
 # %% ../nbs/43_bert_online.ipynb #6f4af3d0
 @patch
@@ -470,12 +510,14 @@ def item_vectors(self:IncrementalBert): # of the items' texts; zeros for an item
     out = np.zeros((len(texts), self.model_.bert.config.hidden_size))
     there = [n for n,t in enumerate(texts) if t]
     if there:
-        with torch.inference_mode(): out[there] = self._encode([texts[n] for n in there]).cpu().double().numpy()
+        said = [('', texts[n]) if self.reads=='pair' else texts[n] for n in there]
+        with torch.inference_mode(): out[there] = self._encode(said).cpu().double().numpy()
     return out
 
 @patch
 def wipe_user(self:IncrementalBert, row):
     self.history_.past.pop(_key(self.users_.ids[row]), None)
+    self.prior_.wipe_user(row)
     if any(getattr(r, 'kept_', None) for r in self.remedies_): self._warn_once('kept', f"{self._who('forget_user')}: texts of events that a remedy "
         "keeps for replay do not say whose they are, and stay; to be rid of them, learn anew without the user")
 
@@ -491,10 +533,15 @@ def files(self:IncrementalBert):
     return {**ClickBert.files(self), 'memory.json': json.dumps(memory).encode()}
 
 @patch
-def arrays(self:IncrementalBert): return {**ClickBert.arrays(self), **{f'seen_{o}': self.seen_[n].copy() for n,o in enumerate(('users', 'items'))}}
+def arrays(self:IncrementalBert):
+    seen = {f'seen_{o}': self.seen_[n].copy() for n,o in enumerate(('users', 'items'))}
+    return {**ClickBert.arrays(self), **seen, **{f'prior.{o}': x for o,x in self.prior_.arrays().items()}}
 
 @patch
-def saved_params(self:IncrementalBert): return {o: x for o,x in ClickBert.saved_params(self).items() if o!='items'} # their texts are saved
+def state(self:IncrementalBert): return {**ClickBert.state(self), 'prior': self.prior_.specs()}
+
+@patch
+def saved_params(self:IncrementalBert): return {o: x for o,x in ClickBert.saved_params(self).items() if o not in ('items', 'prior')} # `files` and `state` have them
 
 @patch(cls_method=True)
 def told_params(cls:IncrementalBert, params): return {**params, 'update': _policy(params['update'], cls.__name__)}
@@ -516,8 +563,13 @@ def load(self:IncrementalBert, arrays, config, files):
     self.history_.texts = {_id_back(i): t for i,t in memory['texts']}
     for row,bad,good in memory['past']:
         self.history_.past[_key(self.users_.ids[row])] = tuple(deque(map(_id_back, o), self.history) for o in (bad, good))
-    for o,groups in memory.get('read', {}).items(): setattr(self, f'_{o}', _Store(self.cache_mb*2**20, groups))
+    for o,groups in memory.get('read', {}).items(): # JSON makes lists of pairs
+        groups = [(size, [k if isinstance(k, str) else tuple(k) for k in said]) for size,said in groups]
+        setattr(self, f'_{o}', _Store(self.cache_mb*2**20, groups))
     self.seen_ = SeenLog()
     self.seen_.extend(arrays['seen_users'], arrays['seen_items'])
     self._count[0] = config.get('n_events', len(self.seen_))
+    own = {o[6:]: x for o,x in arrays.items() if o.startswith('prior.')}
+    self.prior_ = Members.restored(config.get('prior', []), own, self)
+    for o in self.prior_: self.__dict__['prior'] = clone(o)
     self._offer()

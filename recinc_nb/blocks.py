@@ -22,11 +22,11 @@ with extra('bert', __name__): import torch
 def take_snapshot(
     model, # An `IncrementalBert`
 )->dict:   # For `go_back`; it holds copies
-    "All that a pass changes: what moves, buffers, moments, counts, and what the remedies hold."
+    "All that a pass changes: what moves, buffers, moments, the head's covariance, counts, and what the remedies hold."
     model.build()
     return dict(values=[p.detach().clone() for p in _moving(model)],
                 states=[copy.deepcopy(o.state_dict()) for o in (model.optimizer_, model.scaler_) if o],
-                counts=(model.n_steps_, model.n_cut_, model.n_),
+                counts=(model.n_steps_, model.n_cut_, model.n_), spread=model.spread_.clone(),
                 remedies=[copy.deepcopy(r.__dict__, _memo(model)) for r in model.remedies_])
 
 def go_back(
@@ -40,7 +40,7 @@ def go_back(
     for r,state in zip(model.remedies_, snapshot['remedies']):
         r.__dict__.clear()
         r.__dict__.update(copy.deepcopy(state, _memo(model)))
-    model.n_steps_,model.n_cut_,model._count[0] = snapshot['counts']
+    (model.n_steps_,model.n_cut_,model._count[0]),model.spread_ = snapshot['counts'],snapshot['spread'].clone()
     if model.optimizer_: model._vectors.clear() # they were made with other weights
 
 # %% ../nbs/48_blocks.ipynb #2ca9f900

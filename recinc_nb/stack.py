@@ -9,6 +9,7 @@ __all__ = ['stack_sweep', 'check_member', 'OnlineStack']
 import numpy as np
 from numba import njit
 from sklearn.base import clone
+from .clock import ClockFilter, Timed
 from .learner import IdLearner, Members, Rows, above, share
 from .mf_als import GaussianMF, IncrementalALS, rls_update
 from .mf_online import IncrementalMF
@@ -82,14 +83,14 @@ def check_member(
         f"{who}: {name} has rating_range={o.rating_range!r}; give it to {who}, which translates for its members")
 
 # %% ../nbs/33b_stack.ipynb #38553aa9
-class OnlineStack(IdLearner): # lint: long
+class OnlineStack(Timed): # lint: long
     """A ridge over the predictions of other learners of ratings, and over counts and recent residuals: equation (1), after each event.
 
     `learners_` holds its copies of the learners, which learn from each event after they predicted it. They share one map of ids.
     Raises `TypeError` or `ValueError`, at the first call, for what is no learner of ratings or a setting outside its range.
     Source: [Wolpert 1992](https://doi.org/10.1016/S0893-6080(05)80023-1), stacked generalization, here on a stream."""
     def __init__(self,
-        learners:list|None=None, # Learners of ids whose target is the rating; None: IncrementalMF, GaussianMF and IncrementalALS
+        learners:list|None=None, # Learners of ids whose target is the rating; None: IncrementalMF, GaussianMF, IncrementalALS and ClockFilter
         l2:float=1.,             # Penalty on the weights; above 0
         forget:float=.9995,      # What an event leaves of the older ones in the weights; in (0, 1]
         shrink:float=3.,         # Residuals of size zero that every fading mean starts with; events; above 0
@@ -101,7 +102,7 @@ class OnlineStack(IdLearner): # lint: long
 
     rules,baked = dict(l2=above(0), forget=share, shrink=above(0)),('learners', 'l2')
 
-    def team(self): return [IncrementalMF(), GaussianMF(), IncrementalALS()] if self.learners is None else list(self.learners)
+    def team(self): return [IncrementalMF(), GaussianMF(), IncrementalALS(), ClockFilter()] if self.learners is None else list(self.learners)
 
     def check(self):
         super().check()
@@ -134,9 +135,9 @@ class OnlineStack(IdLearner): # lint: long
             if n in self._unsure:
                 nobody,var,start = np.array([-1]),np.empty(len(users)),np.empty(1)
                 o.sweep_var(nobody, nobody, np.empty(0), np.empty(1), start, False)
-                o.sweep_var(users, items, y, pred, var, learn)
+                self._at_its_time(o, o.sweep_var, users, items, y, pred, var, learn)
                 given[:,L+self._unsure.index(n)] = np.sqrt(var) - np.sqrt(start[0])
-            else: o.sweep(users, items, y, pred, learn)
+            else: self._at_its_time(o, o.sweep, users, items, y, pred, learn)
             given[:,n] = pred
         return given
 

@@ -7,7 +7,7 @@ __all__ = ['MINILM', 'MINILM_SHA256', 'ENCODINGS_MB', 'Checkpoint', 'find_checkp
            'encode_texts', 'encode_items', 'item_vectors', 'pack_bert', 'unpack_bert', 'whitening']
 
 # %% ../nbs/40_text.ipynb #f1077d32
-import hashlib, importlib.util, io, json, os, urllib.request
+import hashlib, importlib.util, io, json, os, pickle, urllib.request
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
@@ -32,8 +32,8 @@ class Checkpoint:
     def sha256(self)->str: # 64 hexadecimal digits; '' for 'tiny'
         "The hash of the weights: the one thing that tells two files of the same name apart."
         if not self.real: return ''
-        weights = sorted(Path(self.path).glob('*.safetensors')) # large ones come in several files
-        if not weights: raise FileNotFoundError(f"Checkpoint.sha256: {self.path} holds no .safetensors file; use a checkpoint that does")
+        weights = next((o for kind in _WEIGHTS if (o := sorted(Path(self.path).glob(kind)))), []) # large ones come in several files
+        if not weights: raise FileNotFoundError(f"Checkpoint.sha256: {self.path} holds no weights; use a checkpoint that does")
         total = hashlib.sha256()
         for o in weights: total.update(o.read_bytes())
         return total.hexdigest()
@@ -43,20 +43,20 @@ class Checkpoint:
 # %% ../nbs/40_text.ipynb #2d1389c9
 _WANTED = ['config.json', 'tokenizer*', 'vocab.txt', 'vocab.json', 'merges.txt', '*.model', 'special_tokens_map.json',
            'model*.safetensors', 'model.safetensors.index.json']
+_OLD = ['pytorch_model*.bin', 'pytorch_model.bin.index.json'] # asked for where there is no safetensors file
+_WEIGHTS = '*.safetensors','pytorch_model*.bin'
 _WORDS = 'tokenizer.json','vocab.txt','vocab.json' # one of these holds the vocabulary
 
 def _missing(folder):
     "What keeps a folder from being a checkpoint, in words; '' where nothing does."
     folder = Path(folder)
     if not (folder/'config.json').is_file(): return 'has no config.json'
-    index = folder/'model.safetensors.index.json'
+    kind = next((o for o in _WEIGHTS if any(folder.glob(o))), None)
+    if kind is None: return 'has no weights (a .safetensors file, or pytorch_model.bin)'
+    index = folder/('model.safetensors.index.json' if kind==_WEIGHTS[0] else 'pytorch_model.bin.index.json')
     if index.is_file():
         lost = sorted(o for o in set(json.loads(index.read_text())['weight_map'].values()) if not (folder/o).is_file())
         if lost: return f'has weights in several files, and {lost[0]} is not among them'
-    elif not any(folder.glob('*.safetensors')):
-        if any(folder.glob('*.bin')): return ('has weights as .bin, a pickle, which may run code when it is opened; save them '
-                                              'again with save_pretrained (safe_serialization=True)')
-        return 'has no .safetensors file'
     if not any((folder/o).is_file() for o in _WORDS): return ('has no vocabulary (tokenizer.json or vocab.txt), without which '
                                                               'every word is unknown; save the tokenizer into it')
     return ''
@@ -79,7 +79,9 @@ def _on_hub(name):
     if constants.HF_HUB_OFFLINE: return None
     try: urllib.request.urlopen(urllib.request.Request(f'{constants.ENDPOINT}/{name}/resolve/main/config.json', method='HEAD'), timeout=3).close()
     except (OSError, ValueError): return None
-    try: return snapshot_download(name, allow_patterns=_WANTED)
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=_WANTED))
+        return folder if any(folder.glob(_WEIGHTS[0])) else snapshot_download(name, allow_patterns=_WANTED+_OLD)
     except OSError: return None
 
 def _fetched(name): # a whole checkpoint, from the cache or the hub; or None, and what the best folder lacks
@@ -187,7 +189,10 @@ def _from_folder(path):
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     config = _no_dropout(AutoConfig.from_pretrained(path))
     kw = dict(add_pooling_layer=False) if config.model_type in ('bert', 'roberta', 'xlm-roberta') else {}
-    model,tokenizer = AutoModel.from_pretrained(path, config=config, dtype=torch.float32, **kw),AutoTokenizer.from_pretrained(path)
+    try: model = AutoModel.from_pretrained(path, config=config, dtype=torch.float32, weights_only=True, **kw) # a .bin gives tensors, and no code
+    except pickle.UnpicklingError as e: raise ValueError(f"load_bert: the weights in {path} hold more than tensors, and could run code "
+                                                         "when they are opened; use a checkpoint with .safetensors") from e
+    tokenizer = AutoTokenizer.from_pretrained(path)
     if not config.vocab_size/2<=len(tokenizer)<=config.vocab_size: raise ValueError(
         f"load_bert: the tokenizer in {path} knows {len(tokenizer):,} words, the weights {config.vocab_size:,}; "
         "put the tokenizer there that belongs to them")

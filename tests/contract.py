@@ -1,7 +1,7 @@
 """One table of learners of ids: every promise of the contract is tried over all of them (test_learners, test_remedies, test_threads)."""
 import numpy as np, pandas as pd, pytest
-from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, L2SP, MFStrategy,
-                       OnlineStack, Popularity, RankStack, Reservoir, RunningMean, SoftmaxMF, TextFilter, TextRidge)
+from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, L2SP, MFStrategy,
+                       OnlineExperts, OnlineStack, Popularity, RankStack, Reservoir, RunningMean, SoftmaxMF, TextFilter, TextRidge)
 from recinc_nb.hybrid import text_features
 
 LEARNERS = {
@@ -10,7 +10,8 @@ LEARNERS = {
     'mf, logistic': IncrementalMF(n_factors=3, loss='logistic'), 'popularity': Popularity(decay=.9), 'item to item': ItemItem(decay=.8, shrink=1.),
     'users only': MFStrategy(update='users', warmup=5, n_factors=4, remedies=(L2SP(.1, after=5),)),
     'new rows': MFStrategy(update='new rows', warmup=9, n_factors=3),
-    'als': IncrementalALS(n_factors=3, forget=.99), 'gaussian': GaussianMF(n_factors=3), 'stack': OnlineStack([BiasBaseline(), GaussianMF(n_factors=2)]),
+    'als': IncrementalALS(n_factors=3, forget=.99), 'gaussian': GaussianMF(n_factors=3), 'clock': ClockFilter(n_factors=3), 'stack': OnlineStack([BiasBaseline(), GaussianMF(n_factors=2)]),
+    'experts': OnlineExperts([BiasBaseline(), IncrementalMF(n_factors=3, decay_user=.5), GaussianMF(n_factors=2)]), 'experts of labels': OnlineExperts(loss='logistic'),
     'mf, at most 4 rows': IncrementalMF(n_factors=3, max_rows=4), 'isgd': ISGD(n_factors=3), 'raisgd': RAISGD(n_factors=3, n_negatives=2),
     'bpr': BPRMF(n_factors=3), 'implicit als': ImplicitALS(n_factors=3), 'softmax': SoftmaxMF(n_factors=3), 'rank stack': RankStack(n_factors=3),
     'text ridge': TextRidge(base=BiasBaseline()), 'text filter': TextFilter(), 'hybrid stack': HybridStack()}
@@ -28,8 +29,9 @@ WITH_TEXT = {
     'likes': HybridStack(F, [BiasBaseline()], like_from=4.)}
 SETTINGS = {
     'faded biases': BiasBaseline(shrink_user=2., decay_item=.9), 'both': MFStrategy(n_factors=5), 'items, logistic': MFStrategy('items', 4, loss='logistic'),
-    'biases alone': MFStrategy('biases', 7, n_factors=4), 'users and new items': MFStrategy('users and new items', 6, n_factors=3),
+    'biases alone': MFStrategy('biases', 7, n_factors=4),
     'users and item biases': MFStrategy('users and item biases', 9, n_factors=3, remedies=pull(.5, 9)),
+    'users and new items': MFStrategy('users and new items', 6, n_factors=3, remedies=pull(.5, 4)),
     'pulled': MFStrategy(warmup=8, remedies=pull(.7, 8), n_factors=4), 'pulled in the warm-up': MFStrategy('items', 9, remedies=pull(.7, 4), n_factors=4),
     'pulled, logistic': MFStrategy('users', 5, remedies=pull(2., 5), loss='logistic', n_factors=2),
     'two pulls': MFStrategy('users', 6, n_factors=2, remedies=(*pull(.5, 3), Reservoir(4), *pull(1., 3))),

@@ -240,13 +240,13 @@ def test_a_weight_is_an_event_that_came_so_often():
 
 def test_every_setting_is_live_or_refused_and_survives_a_save(tmp_path):
     "One rule: what something was built with is refused after the first event; all else holds at once, and goes on so after a save."
-    new = dict(checkpoint='auto', lr=3e-3, head_lr=.5, weight_decay=.3, similarity=2., batch_size=3, max_length=9, device='cuda', seed=4, offset='o', remedies=(L2SP(),))
+    new = dict(checkpoint='auto', lr=3e-3, head_lr=.5, weight_decay=.3, similarity=2., batch_size=3, max_length=9, device='cuda', seed=4, offset='o', remedies=(L2SP(),), reads='pair')
     assert set(new)==set(ClickBert().get_params())
     X = [((['alien whale rocket jazz opera ghost tiger brazil'], ['jazz']), 'alien'), ('New user.', 'brazil')]*3
     for name,value in new.items():
         m = learner().partial_fit(X, [1, 0]*3)
         old = getattr(m, name)
-        if name in ('checkpoint', 'similarity', 'device', 'seed', 'remedies'):
+        if name in ('checkpoint', 'similarity', 'device', 'seed', 'remedies', 'reads'):
             with pytest.raises(ValueError, match=f'{name} cannot change'): m.set_params(**{name: value})
             assert getattr(m, name) is old
             continue

@@ -50,7 +50,7 @@ def test_bad_settings_are_named(name):
 
 
 @pytest.mark.parametrize('time,says', [([math.nan], 'time is nan in row 0'), (['noon'], "time is 'noon' in row 0"), (np.array(['1.5']), 'not a number'),
-    (pd.Series([pd.Timestamp('2020-01-01')]), r'time is datetime64.*give seconds'), ([None], 'time is missing in row 0'), ([1., 2.], 'differ in length')])
+    ([None], 'time is missing in row 0'), ([1., 2.], 'differ in length')])
 def test_bad_times_are_met_at_the_door(time, says):
     m = TextFilter(n_factors=0)
     with pytest.raises(ValueError, match=says): m.partial_fit(dict(user=[1], item=[1], time=time), [3.])

@@ -6,10 +6,9 @@ from sklearn.base import clone
 from helpers import check_cutting, check_resuming, python, state
 from contract import LEARNERS, MOVE_OLD_ROWS, SETTINGS, every, of_ratings
 from recinc_nb import BiasBaseline, IncrementalMF, ItemItem, Learner, Popularity, RunningMean, Stream, drift_stream
-from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge
+from recinc_nb.clock import Timed
 from recinc_nb.learner import IdMap, grow_rows
 
-WithTime = TextRidge, TextFilter, HybridStack
 
 few = settings(max_examples=25)
 
@@ -457,7 +456,7 @@ def test_a_tensor_is_the_number_that_it_holds(name, tmp_path):
     for X in tensors: assert state(clone(LEARNERS[name]).partial_fit(X))==state(plain)
     single = clone(LEARNERS[name])
     for u,i,r,l,t in zip(*columns.values()):
-        when = dict(time=t) if isinstance(single, WithTime) else {}
+        when = dict(time=t) if isinstance(single, Timed) else {}
         single.learn_one(torch.tensor(u), np.int64(i), l if single.target=='label' else r, **when)
     assert state(single)==state(plain)
     pair = clone(LEARNERS[name]).partial_fit(dict(user=[(np.int64(1), 'a')], item=[np.str_('x')], rating=[3.], label=[1]))

@@ -4,7 +4,8 @@ from functools import partial
 import pytest
 import record
 from helpers import python, root
-from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, GaussianMF, ImplicitALS, IncrementalALS, IncrementalBert, IncrementalLinear, IncrementalLogistic,
+from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalBert,
+                       IncrementalLinear, IncrementalLogistic, TextFilter, TextRidge,
                        IncrementalMF, ItemItem, OnlineStack, Popularity, RankStack, SoftmaxMF, click, mf_online, results)
 from recinc_nb.demo import demo
 
@@ -50,6 +51,21 @@ def test_exact_learners_were_tuned_on_the_first_30_percent():
     found = results('tuning_exact')
     assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
     for cls in (GaussianMF, IncrementalALS, OnlineStack): assert found['best'][cls.__name__]['settings'].items() <= defaults(cls).items()
+
+
+def told(settings): return {o: tuple(x) if isinstance(x, list) else x for o,x in settings.items()} # JSON has lists for tuples
+
+
+def test_the_clock_was_tuned_on_the_first_30_percent():
+    found = results('tuning_clock')
+    assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
+    assert told(found['best']['ClockFilter']['settings']).items() <= defaults(ClockFilter).items()
+
+
+def test_the_learners_of_text_were_tuned_on_the_first_30_percent():
+    found = results('tuning_hybrid')
+    assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
+    for cls in (TextRidge, TextFilter, HybridStack): assert told(found['best'][cls.__name__]['settings']).items() <= defaults(cls).items()
 
 
 def test_bert_was_tuned_on_the_first_30_percent_of_what_is_reported():

@@ -239,8 +239,7 @@ def folder_of(files, at):
     return at
 
 INDEX = b'{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}'
-LACKS = {'config': (dict(), 'has no config.json'), 'weights': ({'config.json': b'{}', 'vocab.txt': b''}, 'has no .safetensors file'),
-    'pickle': ({'config.json': b'{}', 'vocab.txt': b'', 'pytorch_model.bin': b''}, 'a pickle, which may run code'),
+LACKS = {'config': (dict(), 'has no config.json'), 'weights': ({'config.json': b'{}', 'vocab.txt': b''}, 'has no weights'),
     'part': ({'config.json': b'{}', 'vocab.txt': b'', 'model-00001-of-00002.safetensors': b'', 'model.safetensors.index.json': INDEX}, 'model-00002-of-00002.safetensors is not among them'),
     'words': ({'config.json': b'{}', 'model.safetensors': b''}, 'has no vocabulary'), 'words, but settings': ({'config.json': b'{}', 'model.safetensors': b'', 'tokenizer_config.json': b'{}'}, 'has no vocabulary')}
 
@@ -268,6 +267,23 @@ def test_a_head_that_is_not_used_is_said(tmp_path):
     BertForSequenceClassification(model.config).save_pretrained(tmp_path/'m')
     tokenizer.save_pretrained(tmp_path/'m')
     with pytest.warns(UserWarning, match='holds a BertForSequenceClassification; its encoder is used'): load_bert(tmp_path/'m')
+
+
+class Harm:
+    def __reduce__(self): return print, ('this ran',)
+
+def test_older_weights_are_read_as_tensors_and_never_run(tmp_path, capsys):
+    "`pytorch_model.bin` is a pickle: only tensors are taken from it."
+    model,tokenizer = tiny
+    for name,more in (('good', {}), ('bad', dict(harm=Harm()))):
+        model.config.save_pretrained(tmp_path/name)
+        tokenizer.save_pretrained(tmp_path/name)
+        torch.save({**model.state_dict(), **more}, tmp_path/name/'pytorch_model.bin')
+    found = find_checkpoint(tmp_path/'good')
+    assert len(found.sha256())==64
+    assert all(torch.equal(a, b) for a,b in zip(load_bert(found)[0].parameters(), model.parameters()))
+    with pytest.raises(ValueError, match='hold more than tensors'): load_bert(tmp_path/'bad')
+    assert 'this ran' not in capsys.readouterr().out
 
 
 def test_weights_in_several_files_are_one_checkpoint(tmp_path):

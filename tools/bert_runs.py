@@ -2,7 +2,7 @@
 
 Each part takes 2 to 15 minutes on two idle cores. Writes recinc_nb/results/bert_online.json.
 """
-import json, subprocess, sys, time
+import copy, json, subprocess, sys, time
 from functools import cache
 from record import Record, root
 import numpy as np, torch
@@ -10,8 +10,11 @@ import torch.nn.functional as F
 from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.blocks import BlockLoop
 from recinc_nb.core import progress, scale
+from recinc_nb.baselines import BiasBaseline
 from recinc_nb.learner import Reservoir
 from recinc_nb.lora import LoRA
+from recinc_nb.metrics import auc, log_loss, user_auc
+from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.protocol import prequential
 from recinc_nb.streams import TextHistory, movielens_100k
 from recinc_nb.text import find_checkpoint
@@ -25,8 +28,8 @@ def told(n): return movielens_100k().take(scale(n, 64)).with_text()
 
 class Sources:
     "The loop of the source articles, done right: one sequence per event, a classifier on top, all parameters, padded to 128."
-    target = 'label'
-    def __init__(self, seed=0, lr=1e-4, precision=torch.float32):
+    target,padding = 'label','max_length' # of training; what is learned does not depend on it
+    def __init__(self, seed=0, lr=1e-4, head_lr=1e-2, precision=torch.float32): # both steps by tools/tune.py bert
         from transformers import AutoModelForSequenceClassification, AutoTokenizer, logging
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -35,8 +38,9 @@ class Sources:
         self.model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2, dtype=precision).eval() # no dropout, as everywhere
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         named = list(self.model.named_parameters())
-        self.optimizer = torch.optim.AdamW([dict(params=[p for _,p in named if p.ndim>1], weight_decay=.01),
-                                            dict(params=[p for _,p in named if p.ndim<=1], weight_decay=0.)], lr=lr)
+        head,rest = ([p for n,p in named if n.startswith('classifier')==o] for o in (True, False))
+        self.optimizer = torch.optim.AdamW([dict(params=head, lr=head_lr, weight_decay=0.), dict(params=[p for p in rest if p.ndim>1], weight_decay=.01),
+                                            dict(params=[p for p in rest if p.ndim<=1], weight_decay=0.)], lr=lr)
 
     def logits(self, text, pair, padding='max_length'):
         inputs = self.tokenizer(list(text), list(pair), truncation='only_first', max_length=128, padding=padding, return_tensors='pt')
@@ -44,7 +48,7 @@ class Sources:
 
     def partial_fit(self, X, y=None):
         e = X.events
-        loss = F.cross_entropy(self.logits(e['text'], e['text_pair']), torch.from_numpy(e['label'].to_numpy(np.int64)))
+        loss = F.cross_entropy(self.logits(e['text'], e['text_pair'], self.padding), torch.from_numpy(e['label'].to_numpy(np.int64)))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.)
@@ -203,29 +207,91 @@ def memory():
         yield name, lambda: probed(update, body)
 
 
+LONG = scale(12_000, 64)
+PARTS = {f'{a:,}-{b:,}': slice(*scale((a, b), (0, 64))) for a,b in ((0, 900), (900, 3000), (3000, 6000), (6000, 9000), (9000, 12000), (6000, 12000))}
+FOLLOW = { # name in tables: the learner, and rows per call
+    'not learning': (lambda: IncrementalBert(update='head', head_lr=0.), 16),
+    'biases': (lambda: BiasBaseline(), 1), 'logistic factorization': (lambda: IncrementalMF(loss='logistic'), 1),
+    'head': (lambda: IncrementalBert(update='head'), 16),
+    'head, with the ids': (lambda: IncrementalBert(update='head', prior=IncrementalMF(loss='logistic')), 16),
+    'head, with the ids, event by event': (lambda: IncrementalBert(update='head', prior=IncrementalMF(loss='logistic')), 1),
+    'top-1': (lambda: IncrementalBert(update='top-1', lr=3e-5), 16)}
+
+@cache
+def followed(name):
+    "What was predicted for each event."
+    make,n = FOLLOW[name]
+    return prequential(make(), told(LONG), metrics=('auc',), batch_size=n).frame['pred'].to_numpy()
+
+def gain(y, p, null, n=100, draws=200):
+    "The gain in AUC over another learner, and its 95 % interval over blocks of n events."
+    rng,blocks = np.random.default_rng(0),np.array_split(np.arange(len(y)), max(len(y)//n, 1))
+    def difference(at): return auc(y[at], p[at]) - auc(y[at], null[at])
+    found = [difference(np.concatenate([blocks[k] for k in rng.integers(len(blocks), size=len(blocks))])) for _ in range(draws)]
+    return [round(float(o), 4) for o in (difference(np.arange(len(y))), *np.percentile(found, [2.5, 97.5]))]
+
+def by_part(name):
+    e,p,null = told(LONG).events,followed(name),followed('not learning')
+    y,u = e['label'].to_numpy(float),e['user'].to_numpy()
+    p = p if p.max()<=1 else (p-1)/4 # stars
+    out = {o: dict(auc=round(float(auc(y[s], p[s])), 4), user_auc=round(float(user_auc(y[s], p[s], u[s])), 4),
+                   log_loss=round(float(log_loss(y[s], p[s].clip(.001, .999))), 4), gain=gain(y[s], p[s], null[s])) for o,s in PARTS.items()}
+    return out | dict(auc_per_1000=[round(float(auc(y[a:a+1000], p[a:a+1000])), 4) for a in range(0, len(y), 1000)])
+
 @record.part()
-def frontier():
-    "Update every n events × which parameters: milliseconds per event, predictions included, and quality."
-    def run(update, lr, n):
-        m = IncrementalBert(update=update, lr=lr)
-        m.model
-        metrics,ms = quality(m, n)
-        return metrics | dict(ms_per_event=ms)
-    for update,lr in (('head', None), ('top-1', None), ('top-2', None), ('all', 5e-5)):
-        for n in (128, 32, 8): yield f'{update} every {n}', lambda: run(update, lr, n)
+def pays():
+    "By parts of the first 12,000 events: AUC, AUC per user, log-loss, and the gain over the BERT that does not learn, with its interval."
+    for name in FOLLOW: yield name, lambda: by_part(name)
+
+
+@record.part()
+def sources():
+    "The sources' loop on the first 3,000 events, its two steps chosen on the first 900, and what each choice gave there."
+    def run(n, lr, head_lr):
+        model = Sources(0, lr, head_lr)
+        model.padding = 'longest' # as good, and faster
+        p = prequential(model, told(n), metrics=('auc',), batch_size=16).frame['pred'].to_numpy()
+        y,u = told(n).events['label'].to_numpy(float),told(n).events['user'].to_numpy()
+        return {o: dict(auc=round(float(auc(y[s], p[s])), 4), user_auc=round(float(user_auc(y[s], p[s], u[s])), 4),
+                        log_loss=round(float(log_loss(y[s], p[s].clip(.001, .999))), 4)) for o,s in [*PARTS.items()][:2] if len(y[s])}
+    tried = {f'lr {lr:g}, head {head:g}, first 900': (lr, head) for lr,head in ((2e-5, 1e-3), (1e-4, 1e-3), (1e-4, 1e-2))}
+    for name,o in tried.items(): yield name, lambda: run(900, *o)
+    def best():
+        rows = record.read('sources')[2]['sources']
+        return tried[min((o for o in tried if o in rows), key=lambda o: rows[o]['0-900']['log_loss'])]
+    yield 'the best of them, first 3,000', lambda: run(3000, *best())
+
+
+@record.part()
+def harm():
+    "What a first call of n rows does to the log-loss of the 500 events that follow, against a learner that learned nothing."
+    @cache
+    def new():
+        m = IncrementalBert(update='head')
+        m.predict(told(26_000)) # its vectors are stored
+        return m
+    def lost(n, places):
+        out = []
+        for a in range(0, scale(6000, 40), scale(6000, 40)//places):
+            after,m = told(26_000)[a+n:a+n+500],copy.deepcopy(new())
+            y,nothing = after.events['label'].to_numpy(float),m.predict(after)
+            out.append(log_loss(y, m.partial_fit(told(26_000)[a:a+n]).predict(after)) - log_loss(y, nothing))
+        return dict(mean=round(float(np.mean(out)), 4), worst=round(float(np.max(out)), 4), places=places)
+    for n,places in scale(((1, 20), (16, 20), (1000, 10), (20_000, 2)), ((1, 2), (16, 2))): yield f'head, {n:,} rows', lambda: lost(n, places)
 
 
 @record.part()
 def blocks():
-    "Several passes over a block, judged on the next; replay; and a model that reads on and learns nothing."
-    replay = Reservoir(2000, k=1), # 32 older events in each batch of 32
+    "Several passes over a block by the head, judged on the next; replay; and a model that learns nothing. First 3,072 events, those after 900 count."
     def run(passes, **kw):
-        loop = BlockLoop(IncrementalBert(**kw), block=scale(256, 32), passes=passes)
-        return {k: round(float(v), 4) for k,v in loop.run(told(1536)).summary[['auc', 'log_loss']].items()} | dict(passes=loop.n_passes_)
-    yield 'one pass, seed 0', lambda: run(1, update='top-2')
-    yield 'up to three passes, seed 0', lambda: run(3, update='top-2')
-    yield 'up to three passes, replay of 32, seed 0', lambda: run(3, update='top-2', remedies=replay)
-    yield 'learns nothing, seed 0', lambda: run(1, update='head', head_lr=0.)
+        loop = BlockLoop(IncrementalBert(update='head', **kw), block=scale(256, 32), passes=passes)
+        r = loop.run(told(3072))
+        late = r.frame.iloc[scale(900, 0):]
+        return {k: round(float(v), 4) for k,v in dict(auc=auc(late['label'].to_numpy(float), late['pred'].to_numpy()), log_loss=log_loss(late['label'].to_numpy(float), late['pred'].to_numpy())).items()} | dict(passes=loop.n_passes_)
+    yield 'learns nothing', lambda: run(1, head_lr=0.)
+    yield 'one pass', lambda: run(1)
+    yield 'up to three passes', lambda: run(3)
+    yield 'up to three passes, replay of 32', lambda: run(3, remedies=(Reservoir(2000, k=1),))
 
 
 if __name__=='__main__': record.main()

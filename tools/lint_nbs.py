@@ -31,6 +31,8 @@ def settings(root=ROOT):
 cfg = settings()
 NBS = ROOT/cfg.nbs_path
 SYMBOLS = '02_notation'   # what every chapter links to
+PARTS = ['Tools', 'Streams and yardsticks', 'Losses and optimizers', 'Matrix factorization', 'BERT',   # by the first digit of a chapter
+         'Remember and adapt', 'Goals and feedback', 'In the world', 'Together']
 BUDGET = 25               # CPU seconds of a notebook at test scale, its exercises and their solutions included
 
 

@@ -9,6 +9,7 @@ from functools import cache, partial
 from record import Record
 import numpy as np
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
+from recinc_nb.clock import ClockFilter
 from recinc_nb.core import progress, scale
 from recinc_nb.linear import IncrementalLinear, IncrementalLogistic
 from recinc_nb.mf_als import GaussianMF, IncrementalALS
@@ -127,6 +128,32 @@ def exact():
     yield 'OnlineStack', lambda: best('OnlineStack', error(OnlineStack), grid(
         l2=(1., 10.), forget=(.999, .9993, .9995, .9998, 1.), shrink=(1., 2., 3.)))
 
+@tuning('rmse')
+def clock():
+    "ClockFilter, one group of settings after the other; its factors and items are those of GaussianMF."
+    def groups():
+        rows,base,score = [],{},error(ClockFilter, seeds=range(3))
+        for part in (grid(memory=((20., 1_000.), (40., 2_000.), (60., 3_600.), (120., 7_200.)), mood=((.05, .05), (.1, .05), (.1, .1), (.15, .1))),
+                     grid(care=(0., .05, .1, .15, .2), var_user_bias=(.05, .1, .15), drift_user=(0., .0004, .0008, .0015)),
+                     grid(noise=(.5, .65, .8), var_item_bias=(.2, .3, .4), drift_item=(0., .0001, .0003))):
+            found = [(score(base | s), base | s) for s in progress(part, 'ClockFilter', 'setting')]
+            rows = found + rows # of equals the first is recorded: the one with most settings named
+            base = won(found)['settings']
+        return won(rows)
+    yield 'ClockFilter', groups
+
+@tuning('rmse')
+def hybrid():
+    "TextRidge, TextFilter, then HybridStack on their defaults: settings moved one at a time around those that were chosen by hand."
+    from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features # brings torch
+    told = cache(lambda: text_features(movielens_100k()))
+    for cls,settings in ((TextRidge, around(dict(scale=1., const=.4, noise=.9), scale=(.7, 1.4), const=(.3, .5), noise=(.7, 1.2))),
+                         (TextFilter, around(dict(memory=(20., 1_000., 100_000.), mood=(.1, .07, .03), const=.15, quality=.35, popularity=.2, factors=.8, noise=.7,
+                                                  l2=60., shrink_item=8., shrink_user=3.), memory=((40., 2_000., 100_000.),), mood=((.07, .05, .02), (.15, .1, .05)),
+                                             const=(.1,), quality=(.25, .5), popularity=(.15, .3), factors=(.6, 1.1), noise=(.5, .9), l2=(30.,), shrink_item=(5., 12.))),
+                         (HybridStack, grid(l2=(10., 30., 100.), forget=(.9998, .9999, 1.), shrink=(3.,)))):
+        yield cls.__name__, lambda: best(cls.__name__, error(cls, features=told()), settings)
+
 @tuning('miss rate at 10')
 def topn():
     "Popularity and ItemItem: share of likes that were not among the ten best of all items met."
@@ -148,11 +175,15 @@ def rank():
 
 @tuning('log_loss', BERT_EVENTS)
 def bert():
-    "IncrementalBert on MiniLM: its two step sizes, on the first 30 % of the events that the demo reports."
+    "IncrementalBert on MiniLM, on the first 30 % of the events that the demo reports: its head alone, then the step of what its policy moves."
     from recinc_nb.bert_online import IncrementalBert # brings torch
     told = cache(lambda: movielens_100k().take(BERT_EVENTS).with_text())
-    yield 'IncrementalBert', lambda: best('IncrementalBert', error(IncrementalBert, 'log_loss', batch_size=16, on=told),
-                                          grid(lr=(2e-5, 5e-5, 1e-4), head_lr=(.01, .03, .06), similarity=(3., 5., 8.)))
+    def score(**kw): return error(IncrementalBert, 'log_loss', batch_size=16, on=told, **kw)
+    def both(): # a wider head_lr lets a first call of 16 rows do more harm than .02 (bert_runs.py harm)
+        head = best('head', score(update='head'), grid(head_lr=(.05, .1, .2), similarity=(3., 5., 8.)))
+        top = best('top-2', score(), [head['settings'] | s for s in grid(lr=(3e-5, 1e-4))])
+        return top | dict(tried=head['tried'] + top['tried'])
+    yield 'IncrementalBert', both
 
 
 if __name__=='__main__': record.main()
