@@ -113,9 +113,10 @@ def climb( # lint: long
     for layer in bert.encoder.layer[depth:]:
         x = layer(x, attention_mask=mask)
         if isinstance(x, tuple): x = x[0]
-    there = at.flatten()>=0
-    total = x.new_zeros(len(h), x.shape[-1]).index_add(0, at.flatten()[there], x.flatten(0, 1)[there])
-    return total/torch.tensor(lengths, dtype=x.dtype, device=x.device)[:,None]
+    order,size = torch.argsort(at.flatten(), stable=True)[(at<0).sum():],torch.tensor(lengths, device=x.device)
+    inside = torch.arange(max(lengths), device=x.device)<size[:,None]
+    where = torch.zeros(inside.shape, dtype=torch.long, device=x.device).masked_scatter(inside, order) # a statement's tokens, in order
+    return (x.flatten(0, 1)[where]*inside[...,None].to(x)).sum(1)/size[:,None].to(x) # no sum whose order a card may choose
 
 # %% ../nbs/43_bert_online.ipynb #0c8e8f2a
 class _Store: # lint: long
