@@ -252,7 +252,7 @@ class ClockFilter(Timed, GaussianMF): # lint: long
         super().begin()
         k,M,f = self.n_factors,len(self.memory)+2,np.float64
         self._prior_P = np.diag([*self.mood, self.var_user_bias, self.care]).astype(f)
-        self.rows_['user'] = Rows(dict(var=self.var_user, covariance=self._prior_P), mean=((k,), f), var=((k,), f), state=((M,), f),
+        self.rows_['user'] = Rows(dict(var=self.var_user), mean=((k,), f), var=((k,), f), state=((M,), f),
                                   covariance=((M, M), f), table=((2,), f))
 
     def refresh(self): pass

@@ -127,3 +127,15 @@ def test_a_sweep_over_nothing():
     m = ClockFilter(n_factors=0).partial_fit(dict(user=[1], item=[1]), [3.])
     clock_sweep(*[np.zeros(0, dtype=np.int64)]*2, *[np.zeros(0)]*4, *m.tables(), 1., m._prior_P, m._prior[1], np.ones(2), 0., 0., 1., True)
     assert m.predict(dict(user=[], item=[])).shape==(0,)
+
+
+@timed
+def test_the_clock_never_goes_back_and_is_saved(model, tmp_path):
+    "Now is the newest time that was ever learned: not that of a late event, and not lost on the way through a file."
+    e = table()
+    m = clone(model).partial_fit(e)
+    m.learn_one(1, 2, 3., time=0.)
+    now,newest = m.predict_one(1, 3),m.predict_one(1, 3, time=float(e['time'].max()))
+    assert now==newest
+    m.save_pretrained(tmp_path)
+    assert type(m).from_pretrained(tmp_path).predict_one(1, 3)==now!=m.predict_one(1, 3, time=1e9)
