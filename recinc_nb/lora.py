@@ -248,6 +248,7 @@ def _adapter_tensors(learner, who):
              **{f'classifier.{n}': p for n,p in head.named_parameters()}}
     if anchor: named |= {f'{n}_before': x for n,x in anchor.anchor_.items()} | {'bert.steps_since': torch.tensor([anchor.steps_])}
     moments = {f'adam.{n}.{o}': v for n,t in named.items() for o,v in learner.optimizer_.state.get(t, {}).items()}
+    if learner.n_steps_: moments['adam.head.spread'] = learner.spread_ # before the first step it is known
     return named,moments
 
 def _loudness(bert): return {n: [m.scale, *m.A.shape, m.out_features] for n,m in _adapters(bert)}
@@ -290,6 +291,7 @@ def load_adapter( # lint: long
         new = {o.rpartition('.')[2]: t for o,t in tensors.items() if o.startswith(f'adam.{n}.')}
         if new: state[p] = {o: t if o=='step' else t.to(p.device) for o,t in new.items()}
         else: state.pop(p, None)
+    learner.spread_ = tensors.get('adam.head.spread', torch.eye(len(learner.spread_), dtype=torch.float64)).clone()
     if hasattr(learner, '_vectors'): learner._vectors.clear() # they were made with the other adapter
     return learner
 
