@@ -49,7 +49,7 @@ def test_exact_learners_were_tuned_on_the_first_30_percent():
 def test_bert_was_tuned_on_the_first_30_percent_of_what_is_reported():
     found,settings = results('tuning_bert'),defaults(IncrementalBert)
     assert found['events']==.3*results('demo')['bert_events'] and settings['lr'] is None
-    assert found['best']['IncrementalBert']['settings']==dict(lr=click._LR[True], head_lr=settings['head_lr'], similarity=settings['similarity'])
+    assert found['best']['IncrementalBert']['settings']==dict(head_lr=settings['head_lr'], similarity=settings['similarity'])
 
 
 def test_the_record_of_the_demo_is_of_the_real_stream_and_keeps_its_promises():
