@@ -57,11 +57,12 @@ class BlockLoop: # lint: long
     def __init__(self,
         model,              # An `IncrementalBert`
         block:int=256,      # Events that are predicted before they are learned
-        batch_size:int=32,  # New events per optimizer step
+        batch_size:int=16,  # New events per call
         passes:int=3,       # Passes over a block at most
     ):
         self.model,self.block,self.batch_size,self.passes = model,block,batch_size,passes
         if not isinstance(model, IncrementalBert): raise TypeError(f"BlockLoop: model is {type(model).__name__}; give an IncrementalBert")
+        if model.prior is not None: raise ValueError("BlockLoop: the model has a prior, but passes are learned from texts alone; give one without")
         check_settings(self, block=count(1), batch_size=count(1), passes=count(1))
         self.position_,self.passes_,self.n_passes_,self.losses_,self.pred_ = 0,1,[],np.zeros(passes),np.empty(0)
 

@@ -20,7 +20,7 @@ from recinc_nb.streams import TextHistory, movielens_100k
 from recinc_nb.text import find_checkpoint
 
 record = Record(__file__, 'bert_online', stream='MovieLens-100K', checkpoint='MiniLM')
-EVENTS,BATCH,SEEDS = scale(1536, 64),32,(0, 1, 2) # events of the timed loops; quality is judged on 1,024
+EVENTS,BATCH = scale(1536, 64),32 # events of the timed loops
 
 @cache
 def told(n): return movielens_100k().take(scale(n, 64)).with_text()
@@ -28,8 +28,8 @@ def told(n): return movielens_100k().take(scale(n, 64)).with_text()
 
 class Sources:
     "The loop of the source articles, done right: one sequence per event, a classifier on top, all parameters, padded to 128."
-    target,padding = 'label','max_length' # of training; what is learned does not depend on it
-    def __init__(self, seed=0, lr=1e-4, head_lr=1e-2, precision=torch.float32): # both steps by tools/tune.py bert
+    target = 'label'
+    def __init__(self, seed=0, lr=1e-4, precision=torch.float32):
         from transformers import AutoModelForSequenceClassification, AutoTokenizer, logging
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -38,9 +38,8 @@ class Sources:
         self.model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2, dtype=precision).eval() # no dropout, as everywhere
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         named = list(self.model.named_parameters())
-        head,rest = ([p for n,p in named if n.startswith('classifier')==o] for o in (True, False))
-        self.optimizer = torch.optim.AdamW([dict(params=head, lr=head_lr, weight_decay=0.), dict(params=[p for p in rest if p.ndim>1], weight_decay=.01),
-                                            dict(params=[p for p in rest if p.ndim<=1], weight_decay=0.)], lr=lr)
+        self.optimizer = torch.optim.AdamW([dict(params=[p for _,p in named if p.ndim>1], weight_decay=.01),
+                                            dict(params=[p for _,p in named if p.ndim<=1], weight_decay=0.)], lr=lr)
 
     def logits(self, text, pair, padding='max_length'):
         inputs = self.tokenizer(list(text), list(pair), truncation='only_first', max_length=128, padding=padding, return_tensors='pt')
@@ -48,7 +47,7 @@ class Sources:
 
     def partial_fit(self, X, y=None):
         e = X.events
-        loss = F.cross_entropy(self.logits(e['text'], e['text_pair'], self.padding), torch.from_numpy(e['label'].to_numpy(np.int64)))
+        loss = F.cross_entropy(self.logits(e['text'], e['text_pair']), torch.from_numpy(e['label'].to_numpy(np.int64)))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.)
@@ -80,13 +79,6 @@ ROWS = { # name in tables: how it is made, and whether its stores are filled bef
     'head, vectors stored': (lambda seed: IncrementalBert(update='head', seed=seed), True)}
 
 
-def quality(model, n=BATCH):
-    "The metrics of a run, and the milliseconds that an event took, predictions included."
-    stream = told(1024)
-    r = prequential(model, stream, metrics=('auc', 'user_auc', 'log_loss'), batch_size=n)
-    return {k: round(float(v), 4) for k,v in r.summary.items()},round(1e3*r.seconds/len(stream), 2)
-
-
 def timed():
     models = {o: make(0) for o,(make,_) in ROWS.items()}
     batches = list(told(EVENTS).batches(BATCH))
@@ -113,13 +105,9 @@ def texts():
 
 @record.part()
 def cost():
-    "Milliseconds per event in turns within one run, by batches of 32; and the prequential AUC of each."
+    "Milliseconds per event in turns within one run, by batches of 32."
     yield 'texts', texts
     yield 'seconds', timed
-    for name,(make,stored) in ROWS.items():
-        if stored or 'padded' in name and 'sources' not in name: continue # the same numbers as the row before
-        seeds = SEEDS if 'sources' in name else SEEDS[:1] # elsewhere the seed draws nothing: MiniLM's weights, a head of zeros, LoRA's own seed
-        for seed in seeds: yield f'auc of {name}, seed {seed}', lambda: quality(make(seed))[0]
 
 
 def percentiles(x): return {f'p{q}': round(1e3*float(np.percentile(x, q)), 2) for q in (50, 99)} | {'n': len(x)}
@@ -214,8 +202,7 @@ FOLLOW = { # name in tables: the learner, and rows per call
     'biases': (lambda: BiasBaseline(), 1), 'logistic factorization': (lambda: IncrementalMF(loss='logistic'), 1),
     'head': (lambda: IncrementalBert(update='head'), 16),
     'head, with the ids': (lambda: IncrementalBert(update='head', prior=IncrementalMF(loss='logistic')), 16),
-    'head, with the ids, event by event': (lambda: IncrementalBert(update='head', prior=IncrementalMF(loss='logistic')), 1),
-    'top-1': (lambda: IncrementalBert(update='top-1', lr=3e-5), 16)}
+    'head, with the ids, event by event': (lambda: IncrementalBert(update='head', prior=IncrementalMF(loss='logistic')), 1)}
 
 @cache
 def followed(name):
@@ -242,24 +229,6 @@ def by_part(name):
 def pays():
     "By parts of the first 12,000 events: AUC, AUC per user, log-loss, and the gain over the BERT that does not learn, with its interval."
     for name in FOLLOW: yield name, lambda: by_part(name)
-
-
-@record.part()
-def sources():
-    "The sources' loop on the first 3,000 events, its two steps chosen on the first 900, and what each choice gave there."
-    def run(n, lr, head_lr):
-        model = Sources(0, lr, head_lr)
-        model.padding = 'longest' # as good, and faster
-        p = prequential(model, told(n), metrics=('auc',), batch_size=16).frame['pred'].to_numpy()
-        y,u = told(n).events['label'].to_numpy(float),told(n).events['user'].to_numpy()
-        return {o: dict(auc=round(float(auc(y[s], p[s])), 4), user_auc=round(float(user_auc(y[s], p[s], u[s])), 4),
-                        log_loss=round(float(log_loss(y[s], p[s].clip(.001, .999))), 4)) for o,s in [*PARTS.items()][:2] if len(y[s])}
-    tried = {f'lr {lr:g}, head {head:g}, first 900': (lr, head) for lr,head in ((2e-5, 1e-3), (1e-4, 1e-3), (1e-4, 1e-2))}
-    for name,o in tried.items(): yield name, lambda: run(900, *o)
-    def best():
-        rows = record.read('sources')[2]['sources']
-        return tried[min((o for o in tried if o in rows), key=lambda o: rows[o]['0-900']['log_loss'])]
-    yield 'the best of them, first 3,000', lambda: run(3000, *best())
 
 
 @record.part()
