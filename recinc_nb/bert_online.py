@@ -113,9 +113,10 @@ def climb( # lint: long
     for layer in bert.encoder.layer[depth:]:
         x = layer(x, attention_mask=mask)
         if isinstance(x, tuple): x = x[0]
-    there = at.flatten()>=0
-    total = x.new_zeros(len(h), x.shape[-1]).index_add(0, at.flatten()[there], x.flatten(0, 1)[there])
-    return total/torch.tensor(lengths, dtype=x.dtype, device=x.device)[:,None]
+    order,size = torch.argsort(at.flatten(), stable=True)[(at<0).sum():],torch.tensor(lengths, device=x.device)
+    inside = torch.arange(max(lengths), device=x.device)<size[:,None]
+    where = torch.zeros(inside.shape, dtype=torch.long, device=x.device).masked_scatter(inside, order) # a statement's tokens, in order
+    return (x.flatten(0, 1)[where]*inside[...,None].to(x)).sum(1)/size[:,None].to(x) # no sum whose order a card may choose
 
 # %% ../nbs/43_bert_online.ipynb #0c8e8f2a
 class _Store: # lint: long
@@ -385,9 +386,10 @@ def partial_fit(self:IncrementalBert, # lint: long
     y=None, # Labels in [0, 1], usually 0 or 1; shape (B,); None reads the column `label`
     sample_weight=None, # What each event counts; shape (B,), at least 0; None for 1
 ):          # The learner itself
-    """Take one optimizer step on these rows, then remember their events. No rows, no step; what was learned before stays.
+    """Learn these rows and remember their events, a step for each `batch_size` of them. No rows, no step; what was learned before stays.
 
-    Raises `TypeError`, `KeyError` or `ValueError` for bad input and `FloatingPointError` for a loss that is no number, before anything moves."""
+    Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything moves, and `FloatingPointError` for a loss that is no
+    number, before the step moves anything; what the call learned in the steps before stays, and is remembered."""
     who = self._who('partial_fit')
     with self._lock:
         self.ready()
@@ -415,7 +417,7 @@ def _learn(self:IncrementalBert, cols, texts, offset, known, y, weight, who):
 def _ask_prior(self:IncrementalBert, cols, y=None, weight=None):
     "P(like) by the prior, which learns the events if it is told the labels."
     if not len(self.prior_): return
-    users,items = (self.users_.rows(cols[o]) for o in ('user', 'item'))
+    users,items = self.users_.rows(cols['user']),self.items_.rows(cols['item'])
     pred = np.empty(len(users))
     self.prior_.grow(len(self.users_), len(self.items_))
     for o in self.prior_: o.sweep(users, items, np.empty(0) if y is None else y, pred, y is not None, weight)

@@ -138,7 +138,7 @@ def curvature_bound(
     s = s.abs().clamp(min=1e-4) # at 0 the limit, a quarter
     return torch.tanh(s/2)/(2*s)
 
-# %% ../nbs/42a_click.ipynb #3a643203
+# %% ../nbs/42a_click.ipynb #e36a6247
 def surer(
     cov:torch.Tensor, # Covariance of the weights before; shape (d, d)
     x:torch.Tensor,   # What the head reads, a 1 for the bias last; shape (B, d)
@@ -148,11 +148,11 @@ def surer(
     xc = x@cov
     return cov - xc.T@torch.linalg.solve(torch.diag(1/h) + xc@x.T, xc)
 
-# %% ../nbs/42a_click.ipynb #e19cecc2
+# %% ../nbs/42a_click.ipynb #e501811d
 _LR = {True: 1e-4, False: 1e-3} # trained on language or not; the first by tools/tune.py
 _DRIFT = 1e-4 # how much of its first covariance an event gives back to the head
 
-# %% ../nbs/42a_click.ipynb #dea4bfbe
+# %% ../nbs/42a_click.ipynb #8f6a4ca5
 class ClickBert(Learner): # lint: long
     """BERT as a click model that learns from a stream: `batch_size` rows are one step, and nothing is ever reset.
     `model_` and `tokenizer_` are built at the first call; `model` and `tokenizer` build them when asked. `n_` counts the events learned,
@@ -200,7 +200,7 @@ class ClickBert(Learner): # lint: long
             model = PairModel(bert) if pair else ClickModel(bert, self.similarity if self.checkpoint_.real else 0.)
             self.model_ = model.to(str(self.device_)).eval()
             self.collate_ = (PairCollator if pair else ClickCollator)(self.tokenizer_, self.max_length)
-            self.together_ = 16 if self.device_.kind=='cpu' else 256 # statements per forward pass; few do not fill a card
+            self.together_ = 16 if self.device_.kind=='cpu' else 256 # texts per forward pass; few do not fill a card
             self.freeze()
             groups = self._moving_groups()
         except BaseException:
@@ -438,7 +438,7 @@ def _slopes(self:ClickBert, step, who): # lint: long
             self.scaler_.update() # it has seen the overflow, and halves its scale
     finally: hook.remove()
 
-# %% ../nbs/42a_click.ipynb #42f2c2a5
+# %% ../nbs/42a_click.ipynb #d72542f2
 @patch
 def _update(self:ClickBert, step, who):
     "Slopes, clip, project, step; P(like) of each row, made before."

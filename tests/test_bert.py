@@ -3,7 +3,7 @@ import json, math, warnings
 import numpy as np, pandas as pd, pytest, torch
 from sklearn.base import clone
 from helpers import python, root
-from recinc_nb import IncrementalBert, IncrementalMF, L2SP, Learner, Remedy, Reservoir, Stream, drift_stream, prequential
+from recinc_nb import BiasBaseline, IncrementalBert, IncrementalMF, L2SP, Learner, Remedy, Reservoir, Stream, drift_stream, prequential
 from recinc_nb.bert_online import UpdatePolicy
 from recinc_nb.text import MINILM_SHA256, find_checkpoint
 
@@ -441,3 +441,25 @@ def test_a_policy_of_the_first_version_says_what_has_become_of_its_penalty():
         def prepare(self, bert): pass
         def penalty(self, bert): return 0.
     with pytest.raises(TypeError, match='Old has a method penalty, which nobody calls any more'): learned(16, update=Old())
+
+
+def test_a_prior_by_ids_is_added_learned_forgotten_and_saved(tmp_path):
+    s = lambda p: np.log(p/(1-p))
+    ids,m = BiasBaseline(target='label'),IncrementalBert('tiny', update='head', head_lr=0., prior=BiasBaseline(target='label'))
+    for b in world[:64].batches(16):
+        np.testing.assert_allclose(m.predict(b), ids.predict(b), atol=1e-6) # a head that knows nothing adds nothing
+        m.partial_fit(b), ids.partial_fit(b)
+    m.remember(world[64:70]) # remembered, not learned
+    m.save_pretrained(tmp_path/'m')
+    back = IncrementalBert.from_pretrained(tmp_path/'m')
+    assert state(back)==state(m) and back.get_params()['prior'].get_params()==m.prior.get_params()
+    for b in world[70:102].batches(16): assert state(back.partial_fit(b))==state(m.partial_fit(b))
+    np.testing.assert_array_equal(back.predict(world[102:140]), m.predict(world[102:140]), strict=True)
+    plain,both = (IncrementalBert('tiny', update='head', offset='known', **kw) for kw in ({}, dict(prior=BiasBaseline(target='label'))))
+    told = Stream(world.events.assign(known=.7), world.items)
+    for o in (plain, both): o.partial_fit(told[:16])
+    fresh = told[100:101]
+    assert both.forget_user(int(world.events['user'][0])) and np.isfinite(s(both.predict(fresh))).all()
+    for bad in (BiasBaseline(), IncrementalMF(), 'ids', IncrementalMF): # stars, or no learner
+        with pytest.raises((ValueError, TypeError), match='prior is'): IncrementalBert('tiny', prior=bad).partial_fit(world[:4])
+    with pytest.raises(ValueError, match='prior cannot change'): m.prior = None
