@@ -200,7 +200,7 @@ class ClickBert(Learner): # lint: long
             model = PairModel(bert) if pair else ClickModel(bert, self.similarity if self.checkpoint_.real else 0.)
             self.model_ = model.to(str(self.device_)).eval()
             self.collate_ = (PairCollator if pair else ClickCollator)(self.tokenizer_, self.max_length)
-            self.together_ = 16 if self.device_.kind=='cpu' else 256 # statements per forward pass; few do not fill a card
+            self.together_ = 16 if self.device_.kind=='cpu' else 256 # texts per forward pass; few do not fill a card
             self.freeze()
             groups = self._moving_groups()
         except BaseException:
