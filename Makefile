@@ -18,6 +18,7 @@ check: .venv/.ready     ## the daily loop: export, clean, lint, and the notebook
 	$(V)nbdev_export
 	$(V)nbdev_clean
 	$(V)python tools/public.py
+	$(V)python tools/reference.py
 	$(V)python tools/lint_nbs.py --fix
 	$(V)ruff check
 	$(V)python tools/readme.py

@@ -9,8 +9,11 @@ from .baselines import BiasBaseline as BiasBaseline, ItemItem as ItemItem, Popul
 from .losses import check_gradient as check_gradient
 from .linear import IncrementalLinear as IncrementalLinear, IncrementalLogistic as IncrementalLogistic
 from .mf_online import IncrementalMF as IncrementalMF
+from .settings import OnlineExperts as OnlineExperts
 from .mf_strategies import MFStrategy as MFStrategy
-from .mf_als import GaussianMF as GaussianMF, IncrementalALS as IncrementalALS, OnlineStack as OnlineStack
+from .mf_als import GaussianMF as GaussianMF, IncrementalALS as IncrementalALS
+from .clock import ClockFilter as ClockFilter
+from .stack import OnlineStack as OnlineStack
 from .mf_rank import BPRMF as BPRMF, ISGD as ISGD, RAISGD as RAISGD
 from .mf_next import ImplicitALS as ImplicitALS, RankStack as RankStack, SoftmaxMF as SoftmaxMF
 from .text import item_vectors as item_vectors

@@ -248,7 +248,7 @@ def _adapter_tensors(learner, who):
              **{f'classifier.{n}': p for n,p in head.named_parameters()}}
     if anchor: named |= {f'{n}_before': x for n,x in anchor.anchor_.items()} | {'bert.steps_since': torch.tensor([anchor.steps_])}
     moments = {f'adam.{n}.{o}': v for n,t in named.items() for o,v in learner.optimizer_.state.get(t, {}).items()}
-    if learner.n_steps_: moments['adam.head.spread'] = learner.spread_ # before the first step it is known
+    if learner.n_steps_: moments['head.spread'] = learner.spread_
     return named,moments
 
 def _loudness(bert): return {n: [m.scale, *m.A.shape, m.out_features] for n,m in _adapters(bert)}
@@ -280,18 +280,18 @@ def load_adapter( # lint: long
     bert = learner.model.bert
     if about['base']!=base_sha256(bert): raise ValueError(
         f"load_adapter: {path} corrects other weights ({about['base'][:12]}…) than this encoder's ({base_sha256(bert)[:12]}…); load that checkpoint first")
-    weights = {n: t for n,t in tensors.items() if not n.startswith('adam.')}
+    weights = {n: t for n,t in tensors.items() if not n.startswith(('adam.', 'head.'))}
     if about['adapters']!=_loudness(bert) or {n: t.shape for n,t in weights.items()}!={n: t.shape for n,t in named.items()}: raise ValueError(
         f"load_adapter: {path} holds adapters of another kind; build the learner with the update that it was saved with")
     state = learner.optimizer_.state
     with torch.no_grad():
         for n,t in weights.items(): named[n].copy_(t)
+    learner.spread_ = tensors.get('head.spread', torch.eye(len(learner.spread_), dtype=torch.float64)).clone()
     if _anchor_of(learner): _anchor_of(learner).steps_ = int(named['bert.steps_since'])
     for n,p in named.items():
         new = {o.rpartition('.')[2]: t for o,t in tensors.items() if o.startswith(f'adam.{n}.')}
         if new: state[p] = {o: t if o=='step' else t.to(p.device) for o,t in new.items()}
         else: state.pop(p, None)
-    learner.spread_ = tensors.get('adam.head.spread', torch.eye(len(learner.spread_), dtype=torch.float64)).clone()
     if hasattr(learner, '_vectors'): learner._vectors.clear() # they were made with the other adapter
     return learner
 

@@ -126,11 +126,14 @@ def implicit_als_sweep( # lint: long
 class ImplicitALS(LikesLearner): # lint: long
     """Least squares over all cells, ones trusted more than zeros, solved for one user and one item per like: equations (1) to (3).
 
+    The order of solves and the kept Gram matrices are eALS's online update; that one solves coordinate by coordinate, and trusts the
+    zeros of popular items more. What the library implicit calls a confidence is 1 + `alpha` here.
     Learns from likes alone; `n_skipped_` counts the other events. `predict` gives dot products, 0 for an item without a like.
     A like is solved for over all likes of its user and all likes of its item, so it costs more the more popular the item is;
     `max_likes` bounds that. Of the remedies it takes those that replay; a replayed like is counted again.
     Raises `ValueError` for settings outside their range, at the first call.
-    Source: [Hu, Koren and Volinsky 2008](https://doi.org/10.1109/ICDM.2008.22)."""
+    Source: [Hu, Koren and Volinsky 2008](https://doi.org/10.1109/ICDM.2008.22);
+    [He, Zhang, Kan and Chua 2016](https://doi.org/10.1145/2911451.2911489), section 4.3."""
     rules = dict(n_factors=count(1), alpha=above(0), l2=above(0), decay=share, init_std=above(0), max_likes=optional(count(1)))
     def __init__(self,
         n_factors:int=16,        # Numbers per user and per item; at least 1

@@ -11,7 +11,7 @@ import numpy as np
 from fastcore.basics import patch
 from numba import njit
 from .baselines import unchain
-from .learner import IdLearner, Rows, above, at_least, count, grow_rows, hash_unit
+from .learner import IdLearner, Rows, above, at_least, count, grow_rows, hash_unit, one_of
 
 # %% ../nbs/34_mf_rank.ipynb #00e0fd6b
 @njit(cache=True)
@@ -85,6 +85,11 @@ class LikesLearner(IdLearner): # lint: long
 
     A subclass brings its settings and `learn_likes`, its sweep. Replay by a remedy counts an old like once more: it joins the chains again."""
     target,positive_only,moves = 'label',True,('factors',)
+
+    def check(self):
+        super().check()
+        lr,l2 = getattr(self, 'lr', 0.),getattr(self, 'l2', 0.)
+        if lr*l2>=1: raise ValueError(f"{type(self).__name__}: lr is {lr} and l2 {l2}; use a product below 1, or rows change their sign at each like")
 
     def begin(self):
         row = lambda: dict(factors=((int(self.n_factors),), np.float64), born=((), np.int64))
@@ -182,9 +187,10 @@ class ISGD(LikesLearner): # lint: long
     """Matrix factorization that takes each like for a rating of 1: equation (1). No negatives.
 
     Learns from likes alone; `n_skipped_` counts the other events. `predict` gives dot products, 0 for whom or what has no like.
+    With `rank_by='distance'` it gives -|1 - dot product|, by which the authors' program in MyMediaLite, and FluRS, sort their lists.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Vinagre, Jorge and Gama 2014](https://doi.org/10.1007/978-3-319-08786-3_41)."""
-    rules = dict(n_factors=count(1), lr=above(0), l2=at_least(0), init_std=above(0))
+    rules = dict(n_factors=count(1), lr=above(0), l2=at_least(0), init_std=above(0), rank_by=one_of('product', 'distance'))
     def __init__(self,
         n_factors:int=16,        # Numbers per user and per item; at least 1
         lr:float=.1,             # Step size; above 0; constant
@@ -193,9 +199,10 @@ class ISGD(LikesLearner): # lint: long
         seed:int=0,              # Of the random start of new rows; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
         remedies:tuple=(),       # What mends the updates: `Reservoir`, `L2SP`, …
+        rank_by:str='product',   # 'product': the largest score first; 'distance': the score nearest to 1, as in the authors' program
     ):
         self.n_factors,self.lr,self.l2,self.init_std = n_factors,lr,l2,init_std
-        self.seed,self.remember_seen,self.remedies = seed,remember_seen,remedies
+        self.seed,self.remember_seen,self.remedies,self.rank_by = seed,remember_seen,remedies,rank_by
 
     def begin(self):
         super().begin()
@@ -210,6 +217,7 @@ class ISGD(LikesLearner): # lint: long
     def learn_likes(self, users, items, y, pred, learn):
         isgd_sweep(users, items, y, pred, *self.common(), self.links_, int(getattr(self, 'n_negatives', 0)), float(self.lr), float(self.l2),
                    float(self.init_std), int(self.seed), learn)
+        if self.rank_by=='distance': pred[:] = -np.abs(1 - pred)
 
     def arrays(self): return {**super().arrays(), 'links': self.links_[:len(self.items_)+1]}
     def restore(self, arrays, config):
@@ -232,8 +240,9 @@ class RAISGD(ISGD):
         seed:int=0,              # Of the random start of new rows; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
         remedies:tuple=(),       # What mends the updates: `Reservoir`, `L2SP`, …
+        rank_by:str='product',   # 'product': the largest score first; 'distance': the score nearest to 1, as in the authors' program
     ):
-        super().__init__(n_factors, lr, l2, init_std, seed, remember_seen, remedies)
+        super().__init__(n_factors, lr, l2, init_std, seed, remember_seen, remedies, rank_by)
         self.n_negatives = n_negatives
 
 # %% ../nbs/34_mf_rank.ipynb #79f4ec87

@@ -148,7 +148,8 @@ def mf_strategy_sweep( # lint: long
 # %% ../nbs/32_mf_strategies.ipynb #d695c475
 _UPDATES = {'both': ((True, True), (True, True)), 'users': ((True, True), (False, False)), 'items': ((False, False), (True, True)),
             'biases': ((True, False), (True, False)), 'new rows': ((True, True), (True, True)),
-            'users and item biases': ((True, True), (True, False))} # may biases of users move, and factors; the same of items
+            'users and item biases': ((True, True), (True, False)), 'users and new items': ((True, True), (True, True))} # biases, factors of users; of items
+_NEW = {'new rows': (True, True), 'users and new items': (False, True)} # of which side may only rows move that came after the warm-up?
 def _tuples(id): return tuple(map(_tuples, id)) if isinstance(id, list) else id # JSON has lists for tuples
 def _keys(ids): return None if ids is None else {_key(_tuples(o)) for o in ids}
 _IDS = (lambda x: x is None or isinstance(x, list)),'a list of ids, or None for all'
@@ -162,7 +163,7 @@ class MFStrategy(IncrementalMF): # lint: long
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Parikh and Boyd 2014](https://doi.org/10.1561/2400000003) for proximal steps."""
     def __init__(self,
-        update:str='both',      # Who moves after the warm-up: 'both', 'users', 'items', 'biases', 'new rows' or 'users and item biases'
+        update:str='both',      # Who moves after the warm-up: 'both', 'users', 'items', 'biases', 'new rows', 'users and item biases', 'users and new items'
         warmup:int=0,           # So many events move everything; at least 0
         users:list|None=None,   # Ids of users that may move after the warm-up; None for all
         items:list|None=None,   # Ids of items that may move after the warm-up; None for all
@@ -220,7 +221,7 @@ class MFStrategy(IncrementalMF): # lint: long
 
     def first(self): # rows below these are old; the line is drawn when it is first asked for
         if self._n_old is None: self._n_old = tuple(int(np.flatnonzero(self.rows_[o].used('weight')>0).max(initial=-1))+1 for o in ('user', 'item'))
-        return self._n_old if self.update=='new rows' else (0, 0)
+        return tuple(n*new for n,new in zip(self._n_old, _NEW.get(self.update, (False, False))))
 
     def _learn_rows(self, users, items, y, known, method, weight=None): # with remedies a table is cut where the warm-up ends
         left = self.warmup - self.n_

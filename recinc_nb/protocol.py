@@ -639,7 +639,7 @@ def paired_bootstrap(
     """How much two learners differ, and how much of it luck could explain: circular block bootstrap of paired events.
 
     Raises `TypeError` for what is no report, `ValueError` for reports of different events, a metric that is no mean, or a block that does not fit.
-    Source: [Künsch 1989](https://doi.org/10.1214/aos/1176347265); [Politis and Romano 1992](https://doi.org/10.1214/aos/1176348770)."""
+    Source: [Künsch 1989](https://doi.org/10.1214/aos/1176347265); Politis and Romano, 1992, in *Exploring the limits of bootstrap*."""
     for o in (a, b):
         if not isinstance(o, Report): raise TypeError(f"paired_bootstrap: got {type(o).__name__}; give two reports of prequential")
     n = len(a.frame)

@@ -19,10 +19,12 @@ from .baselines import BiasBaseline, ItemItem, Popularity, RunningMean
 from .core import machine, pick_device
 from .demo import check_out, demo
 from .learner import IdMap, Learner, learner_spec
-from .mf_als import GaussianMF, IncrementalALS, OnlineStack
+from .mf_als import GaussianMF, IncrementalALS
+from .stack import OnlineStack
 from .mf_next import RankStack
 from .mf_online import IncrementalMF
 from .protocol import Report, TopReport, compare, paired_bootstrap, prequential, prequential_topn
+from .settings import OnlineExperts, expert_team
 from .streams import Stream, item_text
 from .worlds import drift_stream
 
@@ -90,10 +92,11 @@ def rating_learners(
 )->dict:                 # Name -> learner; the null first
     "Who takes part in the race for the best prediction."
     if target=='label': return {'running mean': RunningMean('label'), 'biases': BiasBaseline('label'),
-                                'IncrementalMF, logistic': IncrementalMF(loss='logistic', seed=seed)}
+                                'IncrementalMF, logistic': IncrementalMF(loss='logistic', seed=seed),
+                                'OnlineExperts, logistic': OnlineExperts(expert_team('logistic', seed), loss='logistic')}
     team = [IncrementalMF(seed=seed), GaussianMF(seed=seed), IncrementalALS(seed=seed)]
     return {'running mean': RunningMean(), 'biases': BiasBaseline(), 'IncrementalMF': IncrementalMF(seed=seed),
-            'GaussianMF': GaussianMF(seed=seed), 'OnlineStack': OnlineStack(team)}
+            'OnlineExperts': OnlineExperts(expert_team(seed=seed)), 'GaussianMF': GaussianMF(seed=seed), 'OnlineStack': OnlineStack(team)}
 
 def run_learner(
     model,    # A learner: `partial_fit`, and `predict` or `predict_learn`

@@ -18,7 +18,8 @@ _TOPICS = dict(
     romance='Wedding Kiss Lover Valentine Bride Serenade', war='Battle Soldier Trench General Siege Regiment',
     animals='Tiger Puppy Whale Falcon Stallion Penguin', music='Guitar Orchestra Melody Drummer Jazz Chorus',
     horror='Ghost Vampire Curse Crypt Werewolf Scream', sport='Champion Boxer Stadium Marathon Goalkeeper Racket')
-_CUTS = np.array([-2.4, -1.1, 0., 1.4]) # thresholds of the ordered scale; the third separates like from dislike
+_CUTS = np.array([-2.4, -1.1, 0., 1.4]) # thresholds of five grades; the third separates like from dislike
+_SWINGS = 4 # of a mood, in a stream
 _DRIFTS = 'none', 'sudden', 'gradual', 'recurring', 'popularity', 'births'
 _POLICIES = 'popular', 'uniform', 'taste'
 _DAYS = 100 # the window is dressed anew this often per stream: births and fading move in such steps
@@ -29,6 +30,12 @@ def _angle(drift, when, at):
     if drift=='recurring': return np.where((when>=1/3) & (when<2/3), np.pi/2, 0.)
     return np.zeros_like(when)
 
+def _cuts(grades): # thresholds of a scale, and how many grades are no like
+    low = round(.6*grades)
+    at = np.arange(1, grades) # the places of the five grades' thresholds are 1 to 4
+    at = np.where(at<=low, 3*at/low, 3 + 2*(at-low)/(grades-low))
+    return np.interp(at, np.arange(6), [-3.7, *_CUTS, 2.8]),low
+
 def _titles(topic, rng):
     words = [w.split() for w in _TOPICS.values()]
     a,b = rng.integers(0, 6, len(topic)), rng.integers(0, 5, len(topic))
@@ -37,8 +44,9 @@ def _titles(topic, rng):
 # %% ../nbs/10a_worlds.ipynb #1308c864
 class _World: # lint: long
     "The truth behind a drift stream, equations (1) to (3). Users and items are rows; `when` is a share of the stream."
-    def __init__(self, n_events, n_users, n_items, drift, share, at, policy, label_noise, rng):
+    def __init__(self, n_events, n_users, n_items, drift, share, at, policy, label_noise, grades, moods, rng):
         self.n_events,self.drift,self.at,self.policy,self.label_noise = n_events,drift,at,policy,label_noise
+        self.moods,(self.cuts,self.low) = moods,_cuts(grades)
         k,life = len(_TOPICS),rng.spawn(1)[0] # a generator of its own: the draws below stay what they always were
         self.topic = rng.integers(0, k, n_items)
         self.q = rng.normal(0, .2, (n_items, k)) + 1.5*np.eye(k)[self.topic]
@@ -49,6 +57,7 @@ class _World: # lint: long
         self.user_born,self.item_born,self.lifetime = np.zeros(n_users),np.zeros(n_items),np.full(n_items, np.inf)
         if drift=='births': self.user_born,self.item_born = (_births(n, life, .25).clip(0) for n in (n_users, n_items))
         if drift=='popularity': self.item_born,self.lifetime = _births(n_items, life, .5),.3*np.exp(life.normal(0, .3, n_items))
+        self.phase = life.random(n_users)
         days = np.arange(_DAYS if self.moves else 1)[:,None]/_DAYS
         self.user_window = np.where(self.user_born<=days, _ranks(n_users, .6), 0.)      # (days, n_users)
         faded = _ranks(n_items, 0. if policy=='uniform' else .8)*np.exp(-4*((days-self.item_born)/self.lifetime).clip(0))
@@ -58,14 +67,18 @@ class _World: # lint: long
 
     def phi(self, user, when): return np.where(self.turns[user], _angle(self.drift, when, self.at), 0.) # equation (2); shape (n,)
 
+    def mood(self, user, when): # what a mood adds to s; shape (n,)
+        return self.moods*np.sqrt(2)*np.sin(2*np.pi*(_SWINGS*when + self.phase[user]))
+
     def score(self, user, item, when): # s of equation (1); shape (n,)
         phi,b = self.phi(user, when),self.b_i[item]
         if self.drift=='popularity': b = b + .5 - 2*((self.day(when)/_DAYS - self.item_born[item])/self.lifetime[item]).clip(0, 1)
+        if self.moods: b = b + self.mood(user, when)
         return .2 + b + np.cos(phi)*_dots(self.a[user], self.q[item]) + np.sin(phi)*_dots(self.b[user], self.q[item])
 
     def expect(self, s): # expected rating and P(like) of what the log shows; shape (n,) each
-        sigma,e = 1/(1 + np.exp(_CUTS - s[:,None])),self.label_noise
-        return (1-e)*(1 + sigma.sum(1)) + e*3, (1-e)*sigma[:,2] + e*.4
+        sigma,e,n = 1/(1 + np.exp(self.cuts - s[:,None])),self.label_noise,len(self.cuts)+1
+        return (1-e)*(1 + sigma.sum(1)) + e*(n+1)/2, (1-e)*sigma[:,self.low-1] + e*(n-self.low)/n
 
     def shown(self, user, day): # the weights of equation (3), before the division; shape (n_items,)
         w = self.item_window[day]
@@ -120,10 +133,10 @@ def _tables(world, rng): # the tables `items` and `users`
 
 def _check_world(counts, shares, names, tasks):
     who = 'drift_stream'
-    for name,n in counts.items():
-        try: ok = operator.index(n)>=1
+    for name,(n,least) in counts.items():
+        try: ok = operator.index(n)>=least
         except TypeError: ok = False
-        if not ok: raise ValueError(f"{who}: {name} is {n!r}; use a whole number, at least 1")
+        if not ok: raise ValueError(f"{who}: {name} is {n!r}; use a whole number, at least {least}")
     for name,x in shares.items():
         if not (isinstance(x, Real) and 0<=x<=1): raise ValueError(f"{who}: {name} is {x!r}; use a number in [0, 1]")
     for name,(x,known) in names.items():
@@ -141,34 +154,37 @@ def drift_stream( # lint: long
     at:float=.5,          # When a sudden drift comes, as a share of the stream; in [0, 1]
     seed:int=0,           # The same seed makes the same world and the same events
     policy:str='popular', # Who chooses what is shown: 'popular', 'uniform' or 'taste', equation (3)
-    label_noise:float=0., # Probability that a rating is replaced by one drawn evenly from 1 to 5 stars; in [0, 1]
+    label_noise:float=0., # Probability that a rating is replaced by one drawn evenly from all grades; in [0, 1]
     tasks:float|None=None, # Correlation of click, dwell (s) and purchase with the rating, in [-1, 1]; None: no such columns
+    grades:int=5,         # Grades of the scale, which are 1 to so many; at least 2
+    moods:float=0.,       # Standard deviation of how strict a user is while moods swing; unit of the score; in [0, 1]
 )->Stream:                # Columns as always and `propensity`; with `oracle`: the expectation of each column but that
     """A made-up stream whose truth is known; titles are made of topic words, so that text tells about taste.
 
     Where users or items come over time, column `born` of their table says when (share of the stream), and `lifetime` how long items last.
-    Raises `ValueError` for an unknown drift or policy, a share outside [0, 1], a correlation outside [-1, 1], or a count below 1."""
-    _check_world(dict(n_events=n_events, n_users=n_users, n_items=n_items), dict(share=share, at=at, label_noise=label_noise),
+    Raises `ValueError` for an unknown drift or policy, a share outside [0, 1], a correlation outside [-1, 1], or a count that is too small."""
+    _check_world(dict(n_events=(n_events, 1), n_users=(n_users, 1), n_items=(n_items, 1), grades=(grades, 2)),
+        dict(share=share, at=at, label_noise=label_noise, moods=moods),
         dict(drift=(drift, _DRIFTS), policy=(policy, _POLICIES)), tasks)
     rng = np.random.default_rng(seed)
     noise_rng,task_rng = rng.spawn(2)
-    world = _World(n_events, n_users, n_items, drift, share, at, policy, label_noise, rng)
+    world = _World(n_events, n_users, n_items, drift, share, at, policy, label_noise, grades, moods, rng)
     when = np.arange(n_events)/n_events
     day = world.day(when)
     user,_ = _draw(rng.random(n_events), day, lambda n: world.user_window[day[n]])
     same = day*n_users + user if policy=='taste' else day # events with the same weights
     item,propensity = _draw(rng.random(n_events), same, lambda n: world.shown(user[n], day[n]))
     s = world.score(user, item, when)
-    rating = 1. + (s[:,None] + rng.logistic(size=(n_events, 1)) > _CUTS).sum(1)
+    rating = 1. + (s[:,None] + rng.logistic(size=(n_events, 1)) > world.cuts).sum(1)
     slip = noise_rng.random(n_events) < label_noise
-    rating[slip] = noise_rng.integers(1, 6, slip.sum())
+    rating[slip] = noise_rng.integers(1, grades+1, slip.sum())
     items,users = _tables(world, rng)
     time = np.cumsum(rng.exponential(60., n_events)).astype(np.int64)
     more,expected = _task_columns(world, user, item, when, tasks, task_rng) if tasks is not None else ({}, {})
     events = pd.DataFrame(dict(user=user, item=item, rating=rating, time=time, propensity=propensity, **more))
     oracle = pd.DataFrame(dict(zip(('rating', 'label'), world.expect(s)), **expected))
     stream = object.__new__(Stream) # without notes: a short stream may well hold likes alone
-    stream._take_in(events, items, users, f'drift stream ({drift})', (1., 5.), 4., oracle)
+    stream._take_in(events, items, users, f'drift stream ({drift})', (1., float(grades)), float(world.low+1), oracle)
     stream._world = world
     return stream
 

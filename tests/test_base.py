@@ -18,6 +18,7 @@ class Means(IdLearner):
             tables = [(self.rows_[side]['total'], self.rows_[side]['number'], row) for side,row in zip(('user', 'item'), both)]
             pred[n] = 3 + sum(total[row]/number[row]/2 for total,number,row in tables if row>=0)
             if learn:
+                assert min(both)>=0                              # nothing of a user who was forgotten
                 w = 1 if weight is None else weight[n]
                 for total,number,row in tables: total[row],number[row] = .9*total[row]+w*(y[n]-3),.9*number[row]+w
     def item_vectors(self): return np.column_stack([self.rows_['item'].used(o) for o in ('total', 'number')])
@@ -100,8 +101,14 @@ def test_lists():
     assert [i for i,_ in equal.recommend('new', k=3)]==['x', 'y', 'z'] and equal.popular().tolist()==[2, 2, 1]
     equal.learn_one('f', 'y', 3.)
     assert [i for i,_ in equal.recommend('new', k=3)]==['y', 'x', 'z']==equal.rank('new', ['x', 'z', 'y'])
+    many = Means().partial_fit(dict(user=[1]*9+[2]*1_191, item=[*range(1_200)], rating=np.random.default_rng(2).integers(1, 6, 1_200)))
+    score = many.score_items(1)                                  # a long list is sorted, not sought
+    want = [n for n in np.argsort(-score, kind='stable').tolist() if n>=9]
+    assert [i for i,_ in many.recommend(1, k=1_100)]==want[:1_100] and [i for i,_ in many.recommend(1, k=9)]==want[:9]
     found,best = top_rows(np.array([-np.inf, 1., 1., 2.]), np.array([3]), 3)
     assert found.tolist()==[1, 2] and best.tolist()==[1., 1.]
+    for scores,want in (([1., 2., 1., 1.], [1, 0]), ([1., 1., 1.], [0, 1]), ([-np.inf, 0., -np.inf], [1])): # of equal scores the first stays
+        assert top_rows(np.array(scores), np.array([], int), 2)[0].tolist()==want
 
 
 def test_a_user_is_forgotten_and_the_others_are_not(tmp_path):

@@ -1,7 +1,6 @@
 """Means, biases, popularity and item to item against slow loops, with all that a chapter's example leaves out: weights, growth, forgetting."""
 import numpy as np, pytest
 from sklearn.base import clone
-from helpers import check_cutting, check_resuming
 from recinc_nb import BiasBaseline, ItemItem, Popularity, RunningMean, drift_stream
 from recinc_nb.baselines import unchain
 
@@ -10,12 +9,6 @@ LEARNERS = dict(mean=RunningMean(), likes=RunningMean(target='label'), biases=Bi
 world = drift_stream(400, n_users=25, n_items=30, seed=3)
 rows = [*world.events[['user', 'item', 'rating']].itertuples(index=False, name=None)]
 likes = world.events[world.events['label']==1].drop_duplicates(['user', 'item'])
-
-
-@pytest.mark.parametrize('name', LEARNERS)
-def test_cut_saved_and_resumed(name, tmp_path):
-    check_cutting(LEARNERS[name], rows, [1, 30, 31, 200])
-    check_resuming(LEARNERS[name], rows, 150, tmp_path)
 
 
 @pytest.mark.parametrize('name', LEARNERS)

@@ -1,8 +1,9 @@
 """The base installation: with no torch, matplotlib, transformers, datasets or ipywidgets, learners of ids work, and whoever needs
 more says which extra brings it."""
-import re, tomllib
+import os, re, tomllib
 from helpers import python, root
 
+ALONE = {**os.environ, 'PYTHONPATH': str(root)}
 BLOCK = '''
 import importlib.abc, socket, sys
 away = {'torch', 'matplotlib', 'transformers', 'datasets', 'ipywidgets', 'huggingface_hub', 'tokenizers', 'sympy'}
@@ -38,7 +39,7 @@ NEEDS = {'recinc_nb.IncrementalBert': 'bert', 'recinc_nb.LoRA': 'bert', 'recinc_
          'import recinc_nb.live': 'bert'}
 
 
-def test_learners_of_ids_work_without_the_extras(): python('-c', BLOCK + WORKS, cwd='/')
+def test_learners_of_ids_work_without_the_extras(): python('-c', BLOCK + WORKS, cwd='/', env=ALONE)
 
 
 def test_what_needs_an_extra_names_it():
@@ -55,7 +56,7 @@ for call in {list(NEEDS)}:
     except ModuleNotFoundError as e: print(e)
     else: print('nothing was said')
 '''
-    said = dict(zip(NEEDS, python('-c', code, cwd='/').splitlines(), strict=True))
+    said = dict(zip(NEEDS, python('-c', code, cwd='/', env=ALONE).splitlines(), strict=True))
     for call,extra in NEEDS.items():
         assert re.fullmatch(rf'\S+ needs \w+[.\w]*, which is not installed; run pip install "recinc_nb\[{extra}\]"', said[call]), f'{call}: {said[call]}'
 

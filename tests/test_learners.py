@@ -4,32 +4,34 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import check_cutting, check_resuming, python, state
-from contract import LEARNERS, MOVE_OLD_ROWS, every, of_ratings
-from old import check_old
+from contract import LEARNERS, MOVE_OLD_ROWS, SETTINGS, every, of_ratings
 from recinc_nb import BiasBaseline, IncrementalMF, ItemItem, Learner, Popularity, RunningMean, Stream, drift_stream
-from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge
+from recinc_nb.clock import Timed
 from recinc_nb.learner import IdMap, grow_rows
 
-WithTime = TextRidge, TextFilter, HybridStack
 
 few = settings(max_examples=25)
 
-ids = st.recursive(st.one_of(st.integers(-2**70, 2**70), st.text(max_size=3), st.booleans(), st.sampled_from([0, 1, '0', '1', True, False])),
+ids = st.recursive(st.one_of(st.integers(0, 6), st.integers(-2**70, 2**70), st.text(max_size=3), st.booleans(), st.sampled_from([0, 1, '0', '1', True, False])),
                    lambda o: st.tuples(o, o), max_leaves=3)
 events = st.lists(st.tuples(ids, ids, st.integers(1, 5)), min_size=1, max_size=40)
 
 
-@every
+BOTH = LEARNERS | SETTINGS
+with_every_setting = pytest.mark.parametrize('name', BOTH)
+
+
+@with_every_setting
 @few
 @given(rows=events, cuts=st.lists(st.integers(0, 40), max_size=4))
-def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cutting(LEARNERS[name], rows, cuts)
+def test_any_way_of_cutting_is_the_same_bit_for_bit(name, rows, cuts): check_cutting(BOTH[name], rows, cuts)
 
 
-@every
+@with_every_setting
 @few
 @given(rows=events, at=st.integers(0, 40))
 def test_saved_and_resumed_is_never_having_stopped(name, rows, at, tmp_path_factory):
-    check_resuming(LEARNERS[name], rows, at, tmp_path_factory.mktemp('m'))
+    check_resuming(BOTH[name], rows, at, tmp_path_factory.mktemp('m'))
 
 
 def test_all_resumed_in_a_new_process(tmp_path):
@@ -279,7 +281,7 @@ def other(m, name):
     if name in ('learners', 'base', 'features', 'users', 'items', 'remedies', 'learn'): return None
     if isinstance(x, bool): return not x
     if isinstance(x, tuple) and x and isinstance(x[0], float): return tuple(.9*o for o in x)
-    return dict(loss={'squared': 'logistic', 'logistic': 'squared'}, target={'rating': 'label', 'label': 'rating'}).get(name, {}).get(x) or (
+    return dict(loss={'squared': 'logistic', 'logistic': 'squared'}, rank_by={'product': 'distance'}, target={'rating': 'label', 'label': 'rating'}).get(name, {}).get(x) or (
         'biases' if name=='update' else (0., 9.) if name=='rating_range' else 7 if x is None and name in ('max_rows', 'max_likes') else .5 if x is None else
         x+1 if isinstance(x, int) else x*.9 if x>0 else .01)
 
@@ -454,7 +456,7 @@ def test_a_tensor_is_the_number_that_it_holds(name, tmp_path):
     for X in tensors: assert state(clone(LEARNERS[name]).partial_fit(X))==state(plain)
     single = clone(LEARNERS[name])
     for u,i,r,l,t in zip(*columns.values()):
-        when = dict(time=t) if isinstance(single, WithTime) else {}
+        when = dict(time=t) if isinstance(single, Timed) else {}
         single.learn_one(torch.tensor(u), np.int64(i), l if single.target=='label' else r, **when)
     assert state(single)==state(plain)
     pair = clone(LEARNERS[name]).partial_fit(dict(user=[(np.int64(1), 'a')], item=[np.str_('x')], rating=[3.], label=[1]))
@@ -514,11 +516,6 @@ def test_learners_travel_to_spawned_processes():
     stream = drift_stream(200, n_users=12, n_items=10, seed=9)
     models = [clone(m).partial_fit(stream) for m in LEARNERS.values()]
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool: assert list(pool.map(predicted, models))==[m.predict_one(0, 0) for m in models]
-
-
-# ---- checkpoints of before ----
-@pytest.mark.parametrize('name', ['RunningMean', 'BiasBaseline', 'BiasBaseline labels', 'Popularity', 'ItemItem', 'IncrementalMF', 'IncrementalMF logistic', 'IncrementalMF max_rows'])
-def test_checkpoints_of_before_go_on(name): check_old(name)
 
 
 # ---- what a stranger found ----

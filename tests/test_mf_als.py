@@ -4,10 +4,10 @@ import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 from helpers import state
-from old import check_old
 from recinc_nb.baselines import BiasBaseline, Popularity
 from recinc_nb.learner import L2SP
-from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack, fold_in, rls_update
+from recinc_nb.mf_als import GaussianMF, IncrementalALS, fold_in, rls_update
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.worlds import drift_stream
 
@@ -61,10 +61,6 @@ def test_variances_stay_positive_and_below_their_start():
         v = m.rows_[side].used('var')
         assert (v>0).all() and (v<=prior).all()
     assert m.predict_std(dict(user=[-1], item=[-1]))[0] > m.predict_std(dict(user=[0], item=[0]))[0] > 0
-
-
-@pytest.mark.parametrize('name', ['IncrementalALS', 'GaussianMF', 'OnlineStack'])
-def test_what_an_older_version_saved_goes_on_bit_for_bit(name): check_old(name)
 
 
 def test_weights_in_the_filter_divide_the_noise():

@@ -23,11 +23,13 @@ def test_the_queue_holds_each_liked_item_once_and_the_newest_is_last(events):
 def test_settings_outside_their_range():
     one = dict(user=[1], item=[1], label=[1])
     for cls,bad in ((ISGD, dict(lr=0.)), (ISGD, dict(lr=math.nan)), (ISGD, dict(l2=-1.)), (ISGD, dict(n_factors=2.5)), (ISGD, dict(init_std=0.)), (ISGD, dict(seed=-1)),
+                    (ISGD, dict(lr=10., l2=.1)), (BPRMF, dict(lr=10., l2=.1)), (RAISGD, dict(rank_by='best')),
                     (RAISGD, dict(n_negatives=0)), (BPRMF, dict(n_negatives=0)), (BPRMF, dict(n_candidates=0)), (ISGD, dict(remember_seen='no'))):
         with pytest.raises(ValueError, match=f'{cls.__name__}: {[*bad][0]} is'): cls(**bad).partial_fit(one)
 
 
-@pytest.mark.parametrize('cls,new', [(ISGD, dict(lr=.02, l2=.5)), (RAISGD, dict(n_negatives=3, lr=.05)), (BPRMF, dict(n_negatives=2, n_candidates=1, lr=.5))])
+@pytest.mark.parametrize('cls,new', [(ISGD, dict(lr=.02, l2=.5)), (RAISGD, dict(n_negatives=3, lr=.05)),
+                                     (ISGD, dict(rank_by='distance')), (BPRMF, dict(n_negatives=2, n_candidates=1, lr=.5))])
 def test_what_can_change_changes_at_once_and_is_saved(cls, new, tmp_path):
     s = drift_stream(400, n_users=20, n_items=15, seed=4)
     m,other = cls(n_factors=3).partial_fit(s[:200]),cls(n_factors=3).partial_fit(s[:200])

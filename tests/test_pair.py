@@ -5,6 +5,7 @@ from helpers import python
 from recinc_nb import IncrementalBert, L2SP, Learner, Reservoir, drift_stream
 from recinc_nb.bert import PairCollator, PairModel, told
 from recinc_nb.click import ClickBert
+from recinc_nb.metrics import log_loss
 from recinc_nb.text import load_bert
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -98,6 +99,16 @@ def test_an_own_text_is_read_as_it_is():
     rows = [('A quiet hotel; no children. Liked by few', 'alien'), ('', 'whale'), ((['alien'], ['jazz']), 'opera')]
     m.partial_fit(rows, [1, 0, 1])
     assert {*read}=={rows[0], rows[1], ('Liked alien. Disliked jazz.', 'opera')}
+
+
+@pytest.mark.parametrize('n', [1, 16, 1000])
+def test_no_call_of_any_size_harms(n):
+    "Against the learner that never learned, on the events that follow."
+    stream = drift_stream(1200, n_users=12, n_items=30, seed=2)
+    m,then = IncrementalBert('tiny', reads='pair', device='cpu', history=2),stream[1000:1200]
+    before = log_loss(then.events['label'], m.predict(then))
+    m.partial_fit(stream[1000-n:1000])
+    assert m.n_steps_==-(-n//16) and log_loss(then.events['label'], m.predict(then)) < before+.02
 
 
 def test_settings_at_the_door():

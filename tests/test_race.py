@@ -9,7 +9,7 @@ from recinc_nb.learner import IdMap
 from recinc_nb.race import Log, list_part, main, read_id, run_learner, verdict
 
 TIMED = ['events/s', 'seconds']
-FIVE = ['running mean', 'biases', 'IncrementalMF', 'GaussianMF', 'OnlineStack']
+SIX = ['running mean', 'biases', 'IncrementalMF', 'OnlineExperts', 'GaussianMF', 'OnlineStack']
 LISTS = ['popularity', 'ItemItem', 'RankStack']
 
 
@@ -34,8 +34,8 @@ def files(tmp_path, world):
 
 
 OWN = ['--user', 'who', '--item', 'what', '--rating', 'points', '--time', 'when']
-LAYOUTS = {'own.csv': (OWN, 'ratings', FIVE), 'ratings.dat': ([], 'ratings', FIVE), 'reviews.jsonl': ([], 'ratings', FIVE),
-           'clicks.csv': ([], 'labels', ['running mean', 'biases', 'IncrementalMF, logistic']), 'likes.csv': (['--label', 1], None, [])}
+LAYOUTS = {'own.csv': (OWN, 'ratings', SIX), 'ratings.dat': ([], 'ratings', SIX), 'reviews.jsonl': ([], 'ratings', SIX),
+           'clicks.csv': ([], 'labels', ['running mean', 'biases', 'IncrementalMF, logistic', 'OnlineExperts, logistic']), 'likes.csv': (['--label', 1], None, [])}
 
 
 def run(*words): return main([str(o) for o in words])
@@ -78,7 +78,7 @@ def test_the_best_is_the_lowest_after_the_first_30_percent(files, capsys):
     run('race', files/'ratings.dat', '--out', files/'out')
     found = record(files/'out')
     rmse = {o: float(row['RMSE later']) for o,row in found['tables']['ratings'].items()}
-    assert found['best']==min(rmse, key=rmse.get)=='OnlineStack'
+    assert found['best']==min(rmse, key=rmse.get)=='OnlineExperts'
     log = Log(files/'ratings.dat', {})
     r = run_learner(IncrementalMF(), log, 'mf')
     e = log.stream.events.iloc[int(np.ceil(.3*log.n)):]

@@ -1,7 +1,7 @@
 """What reports say, by hand, and the protocol against a loop: small tables, learners of three lines."""
 import numpy as np, pandas as pd, pytest
 from sklearn.linear_model import SGDClassifier, SGDRegressor
-from recinc_nb import compare, drift_stream, prequential
+from recinc_nb import Stream, compare, drift_stream, prequential
 from recinc_nb.metrics import log_loss
 from recinc_nb.protocol import Report, TopReport, from_river, from_sklearn, oracle_report, paired_bootstrap, prequential_topn
 
@@ -47,6 +47,7 @@ def test_lists():
     hit,reciprocal,gain = [1, 1/3, 0, 0],[1, (1/2+1/3+1/4)/3, 1/4, 0],[1, 1/np.log2(3)/3, 0, 0]
     np.testing.assert_allclose(r.summary, [np.mean(hit), np.mean(reciprocal), np.mean(gain), 3/5, 2/4, 1/4])
     for o,x in dict(hit_rate=hit, mrr=reciprocal, ndcg=gain).items(): np.testing.assert_allclose(r.per_event(o), x)
+    assert TopReport('a', 's', lists, 'positive', ('coverage',), k=2, items=[0, 1, 2]).summary['coverage']==1
     both = r + TopReport('a', 's', lists.assign(shown=[[7]]*4), 'positive', r.metrics, k=2, items=[3, 7])
     assert both.items==[0, 1, 2, 3, 4, 7] and both.summary['coverage']==pytest.approx(4/6)
 
@@ -99,6 +100,16 @@ def test_lists_are_asked_before_each_positive(make, positive):
     assert r.frame[['better', 'candidates', 'shown']].values.tolist()==[[*o] for o in found]
     assert r.frame['hit'].tolist()==[float(at<3) or (t and h) for (at,*_),t,h in zip(found, r.frame['tied'], r.frame['hit'])] and r.items==met
     if make is not LikesAlone: assert m.heard==[*world.events[['user', 'item', 'rating']].itertuples(index=False, name=None)]
+
+
+def test_an_item_that_the_learner_skipped_gets_its_word_on_strangers():
+    class Picky(OwnRows):
+        def partial_fit(self, X, y):
+            keep = X['item']!=3
+            return super().partial_fit({o: X[o][keep] for o in ('user', 'item')}, y[keep]) if keep.any() else self
+        def predict_one(self, user, item): return 2.5
+    r = prequential_topn(Picky(), Stream(dict(user=[1, 2, 3, 4], item=[3, 1, 1, 3], rating=[5., 5, 5, 5])), k=2)
+    assert r.frame['better'].tolist()==[np.inf, np.inf, 1, 0] and r.frame['shown'].tolist()==[[], [3], [3, 1], [3, 1]]
 
 
 def test_each_event_is_asked_and_then_told():

@@ -4,7 +4,8 @@ from functools import partial
 import pytest
 import record
 from helpers import python, root
-from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, GaussianMF, ImplicitALS, IncrementalALS, IncrementalBert, IncrementalLinear, IncrementalLogistic,
+from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalBert,
+                       IncrementalLinear, IncrementalLogistic, TextFilter, TextRidge,
                        IncrementalMF, ItemItem, OnlineStack, Popularity, RankStack, SoftmaxMF, click, mf_online, results)
 from recinc_nb.demo import demo
 
@@ -20,6 +21,12 @@ def test_defaults_are_what_tuning_found_on_the_first_30_percent():
     assert best['IncrementalMF']=={**{o: defaults(IncrementalMF)[o] for o in best['IncrementalMF'] if o not in ('lr', 'l2')}, **tuned['squared']}
     assert results('tuning_logistic')['best']['IncrementalMF']['settings']==tuned['logistic']
     assert results('tuning_logistic')['events']==30_000
+
+
+def test_a_peer_was_tuned_on_the_same_events_with_as_many_settings():
+    found,ours = results('tuning_peers'),results('tuning_ids')
+    assert (found['stream'], found['events'], found['metric'])==(ours['stream'], ours['events'], ours['metric'])
+    assert found['best']['river BiasedMF']['tried']>=ours['best']['IncrementalMF']['tried']>ours['best']['IncrementalMF, no factors']['tried']
 
 
 def test_neurons_were_tuned_on_the_first_30_percent():
@@ -44,6 +51,21 @@ def test_exact_learners_were_tuned_on_the_first_30_percent():
     found = results('tuning_exact')
     assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
     for cls in (GaussianMF, IncrementalALS, OnlineStack): assert found['best'][cls.__name__]['settings'].items() <= defaults(cls).items()
+
+
+def told(settings): return {o: tuple(x) if isinstance(x, list) else x for o,x in settings.items()} # JSON has lists for tuples
+
+
+def test_the_clock_was_tuned_on_the_first_30_percent():
+    found = results('tuning_clock')
+    assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
+    assert told(found['best']['ClockFilter']['settings']).items() <= defaults(ClockFilter).items()
+
+
+def test_the_learners_of_text_were_tuned_on_the_first_30_percent():
+    found = results('tuning_hybrid')
+    assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
+    for cls in (TextRidge, TextFilter, HybridStack): assert told(found['best'][cls.__name__]['settings']).items() <= defaults(cls).items()
 
 
 def test_bert_was_tuned_on_the_first_30_percent_of_what_is_reported():

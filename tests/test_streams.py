@@ -104,7 +104,7 @@ def test_bad_tables(bad, error, words):
 
 
 @pytest.mark.parametrize('params', [
-    dict(n_events=0), dict(n_users=0), dict(n_items=-3), dict(n_events=10.), dict(n_events='10'), dict(drift='random'), dict(drift=None),
+    dict(grades=1), dict(grades=5.), dict(moods=-.1), dict(moods=1.1), dict(n_events=0), dict(n_users=0), dict(n_items=-3), dict(n_events=10.), dict(n_events='10'), dict(drift='random'), dict(drift=None),
     dict(share=1.5), dict(share=float('nan')), dict(at=-.1), dict(policy='epsilon'), dict(policy=None), dict(label_noise=-.1), dict(label_noise=1.1),
     dict(label_noise=float('nan')), dict(label_noise=None), dict(tasks=1.5), dict(tasks=float('nan')), dict(tasks='high')], ids=str)
 def test_bad_worlds(params):
@@ -127,9 +127,9 @@ def test_old_worlds_stay_what_they_were(drift, sha):
     "The stored outputs of other chapters rest on these events; a new option must draw from a generator of its own."
     e = drift_stream(2_000, n_users=50, n_items=40, drift=drift, seed=5).events
     assert hashlib.sha256(e[['user', 'item', 'rating', 'label', 'time']].to_numpy(dtype=np.int64).tobytes()).hexdigest()[:16]==sha
-    for other in (dict(label_noise=.5), dict(tasks=.3)): # and an option changes nothing but what it is about
+    for other in (dict(label_noise=.5), dict(tasks=.3), dict(grades=9), dict(moods=.5)): # and an option changes nothing but what it is about
         o = drift_stream(2_000, n_users=50, n_items=40, drift=drift, seed=5, **other).events
-        columns = [c for c in e if c not in other and ('label_noise' not in other or c not in ('rating', 'label'))]
+        columns = [c for c in e if c not in other and ('tasks' in other or c not in ('rating', 'label'))]
         pd.testing.assert_frame_equal(o[columns], e[columns])
 
 

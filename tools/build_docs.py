@@ -12,10 +12,9 @@ from urllib.parse import unquote
 
 import yaml
 
-from lint_nbs import NBS, ROOT, Nb, all_notebooks, cfg, page_name
+from lint_nbs import NBS, PARTS, ROOT, Nb, all_notebooks, cfg, page_name
+from reference import linked
 
-PARTS = ['Tools', 'Streams and yardsticks', 'Losses and optimizers', 'Matrix factorization', 'BERT',
-         'Remember and adapt', 'Goals and feedback', 'In the world', 'Together']
 PROC = ROOT/'_proc'
 
 
@@ -68,12 +67,12 @@ def rename_pages():
     "Drop the numbers of the files in `_proc` and of the links between them"
     for path in all_notebooks():
         old,new = PROC/path.relative_to(NBS), PROC/page_path(path)
-        nb = json.loads(old.read_text(encoding='utf-8'))
+        nb,seen = json.loads(old.read_text(encoding='utf-8')), set()
         for c in nb['cells']:
             src = ''.join(c['source'])
             if c['cell_type']=='raw': src = re.sub(r'^output-file:.*\n', '', src, flags=re.M)
             if c['cell_type']=='code': src = re.sub(r'[ \t]*# lint: long\b(?:; (.*))?$', lambda m: f'  # {m[1]}' if m[1] else '', src, flags=re.M)
-            c['source'] = page_links(src, len(path.relative_to(NBS).parts)-1) if c['cell_type']=='markdown' else src
+            c['source'] = linked(page_links(src, len(path.relative_to(NBS).parts)-1), path, seen) if c['cell_type']=='markdown' else src
         nb['cells'] = tidy_docs(nb['cells'], page_name(path.stem))
         old.unlink()
         new.write_text(json.dumps(nb), encoding='utf-8')

@@ -11,9 +11,11 @@ from record import Record
 import numpy as np
 from recinc_nb.baselines import BiasBaseline, RunningMean
 from recinc_nb.bert_online import IncrementalBert
+from recinc_nb.clock import ClockFilter
 from recinc_nb.core import scale
 from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features
-from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
+from recinc_nb.mf_als import GaussianMF, IncrementalALS
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.metrics import auc, log_loss, user_auc
 from recinc_nb.protocol import prequential
@@ -29,8 +31,8 @@ def segments(stream):
     return {name: at for name,at in parts.items() if at.any()}
 
 def learners(F, seed):
-    ids = [IncrementalMF(seed=seed), GaussianMF(seed=seed), IncrementalALS(seed=seed)]
-    return {'RunningMean': RunningMean(), 'BiasBaseline': BiasBaseline(), 'IncrementalMF': ids[0], 'GaussianMF': ids[1], 'IncrementalALS': ids[2],
+    ids = [o(seed=seed) for o in (IncrementalMF, GaussianMF, IncrementalALS, ClockFilter)]
+    return {'RunningMean': RunningMean(), 'BiasBaseline': BiasBaseline(), 'IncrementalMF': ids[0], 'GaussianMF': ids[1], 'IncrementalALS': ids[2], 'ClockFilter': ids[3],
             'OnlineStack': OnlineStack(ids), 'TextRidge': TextRidge(F), 'TextRidge on ALS': TextRidge(F, IncrementalALS(seed=seed)),
             'TextFilter without text': TextFilter(seed=seed), 'TextFilter': TextFilter(F, seed=seed), 'HybridStack': HybridStack(F, ids),
             'HybridStack, likes': HybridStack(F, ids, like_from=4.)}
@@ -59,7 +61,7 @@ def one_seed(seed):
             row[name][part] = dict(auc=auc(like, p[at]), user_auc=user_auc(like, p[at], e['user'].to_numpy()[at]), events=int(at.sum()))
             if name!='HybridStack, likes': row[name][part]['rmse'] = float(np.sqrt(np.mean((stars - p[at].clip(1, 5))**2)))
         print(seed, name, row[name]['all'], flush=True)
-    rivals = ['RunningMean', 'BiasBaseline', 'IncrementalMF', 'GaussianMF', 'IncrementalALS', 'OnlineStack']
+    rivals = ['RunningMean', 'BiasBaseline', 'IncrementalMF', 'GaussianMF', 'IncrementalALS', 'ClockFilter', 'OnlineStack']
     gains = {part: {o: differences(preds['HybridStack'], preds[o], e, parts[part], 400 if part=='new items' else 100) for o in
                     (rivals if part=='new items' else ['OnlineStack'])} for part in ('new items', 'new users', 'head', 'tail', 'all') if part in parts}
     return dict(learners=row, hybrid_minus=gains)

@@ -11,7 +11,7 @@ is there; then what to do. `# lint: long` in a code cell lifts its line budget."
 import argparse, ast, base64, hashlib, io, json, re, subprocess, sys, tokenize
 from collections import Counter, defaultdict
 from configparser import ConfigParser
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +31,9 @@ def settings(root=ROOT):
 cfg = settings()
 NBS = ROOT/cfg.nbs_path
 SYMBOLS = '02_notation'   # what every chapter links to
+PARTS = ['Tools', 'Streams and yardsticks', 'Losses and optimizers', 'Matrix factorization', 'BERT',   # by the first digit of a chapter
+         'Remember and adapt', 'Goals and feedback', 'In the world', 'Together']
+BUDGET = 25               # CPU seconds of a notebook at test scale, its exercises and their solutions included
 
 
 def all_notebooks(): return sorted(p for p in NBS.rglob('*.ipynb') if not any(o[0] in '_.' for o in p.relative_to(NBS).parts))
@@ -248,6 +251,19 @@ def size(nb):
         for o in c.outputs:
             png = ''.join(o.get('data', {}).get('image/png', ''))
             if png and (kb := len(base64.b64decode(png))/1024) > 60: yield c, f'a picture of {kb:.0f} KB; keep it under 60 KB: fewer points or figsize=(5, 3)'
+
+
+@rule
+def seconds(nb):
+    took = recorded_seconds().get(nb.path.stem, 0)
+    if took>BUDGET: yield None, (f'took {took:.0f} CPU seconds in the last recorded make test, more than {BUDGET}: do less at test scale, '
+                                 'with the same assertions; then make test and run_nbs.py --seconds')
+
+
+@cache
+def recorded_seconds():
+    path = ROOT/cfg.lib_path/'results'/'seconds.json'
+    return json.loads(path.read_text(encoding='utf-8'))['seconds'] if path.exists() else {}
 
 
 # ---- prose ----

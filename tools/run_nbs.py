@@ -15,11 +15,10 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 from nbdev.clean import clean_nb
 
-from lint_nbs import ROOT, NBS, Nb, all_notebooks, cfg, find_notebooks
+from lint_nbs import BUDGET, ROOT, NBS, Nb, all_notebooks, cfg, find_notebooks
 
 SECONDS_PER_CELL = 600
 SECONDS = ROOT/'out'/'seconds'  # of CPU, a file a notebook, written by tests/test_notebooks.py
-BUDGET = 25                     # CPU seconds of a notebook at test scale, its exercises and their solutions included
 
 
 def changed():

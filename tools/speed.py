@@ -18,7 +18,8 @@ import numpy as np, pandas as pd
 import recinc_nb
 from recinc_nb.baselines import ItemItem, Popularity
 from recinc_nb.core import machine, progress, scale
-from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
+from recinc_nb.mf_als import GaussianMF, IncrementalALS
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_speed import _readable, _sgd_ahead, _sgd_fixed, _sgd_loop, _sgd_python, _sgd_rows, _touch, _triad, speed_bars
 from recinc_nb import ImplicitALS, RankStack, SoftmaxMF, from_river, prequential, prequential_topn # wherever a checkout has them

@@ -5,17 +5,20 @@ so it sees the first 30 % of those. The winners go to recinc_nb/results/tuning_*
 classes' defaults against them. BERT takes some ten minutes, everything else four.
 """
 import itertools
-from functools import cache
+from functools import cache, partial
 from record import Record
 import numpy as np
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
+from recinc_nb.clock import ClockFilter
 from recinc_nb.core import progress, scale
 from recinc_nb.linear import IncrementalLinear, IncrementalLogistic
-from recinc_nb.mf_als import GaussianMF, IncrementalALS, OnlineStack
+from recinc_nb.mf_als import GaussianMF, IncrementalALS
+from recinc_nb.stack import OnlineStack
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_next import ImplicitALS, RankStack, SoftmaxMF
 from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD
-from recinc_nb.protocol import prequential, prequential_topn
+from recinc_nb.metrics import rmse
+from recinc_nb.protocol import from_river, prequential, prequential_topn
 from recinc_nb.streams import movielens_100k
 
 EVENTS,BERT_EVENTS = scale(30_000, 200),scale(900, 48) # what tuning may see: 30 % of what is reported
@@ -69,12 +72,30 @@ def ids():
     "BiasBaseline; then IncrementalMF: first its biases, with no factors, then its factors."
     yield 'BiasBaseline', lambda: best('BiasBaseline', error(BiasBaseline), grid(
         shrink_user=(1., 2., 3., 5.), shrink_item=(2., 3., 5., 8.), decay_user=(.85, .9, .95, 1.), decay_item=(.98, .99, 1.)))
+    @cache
+    def biases(): return best('biases of IncrementalMF', error(IncrementalMF, n_factors=0), grid(
+        shrink_user=(5., 8., 12.), shrink_item=(2., 3., 5.), decay_user=(.85, .9, .95), decay_item=(.98, .99, 1.)))
     def factors():
-        biases = best('biases of IncrementalMF', error(IncrementalMF, n_factors=0), grid(
-            shrink_user=(5., 8., 12.), shrink_item=(2., 3., 5.), decay_user=(.85, .9, .95), decay_item=(.98, .99, 1.)))['settings']
-        return best('IncrementalMF', error(IncrementalMF, seeds=range(3)), [s | biases for s in grid(
+        found = best('IncrementalMF', error(IncrementalMF, seeds=range(3)), [s | biases()['settings'] for s in grid(
             lr=(.1, .15, .2, .25, .3), l2=(0., .01, .02, .04), init_std=(.03, .05, .1))])
+        return found | dict(tried=biases()['tried'] + found['tried'])
+    yield 'IncrementalMF, no factors', biases
     yield 'IncrementalMF', factors
+
+@tuning('rmse')
+def peers():
+    "river's factorization with as many settings as IncrementalMF had; then its error on all events, and after those of the tuning."
+    def river(lr, lr_bias, l2_latent, l2_bias, seed=0):
+        from river import optim, reco
+        return from_river(reco.BiasedMF(n_factors=32, bias_optimizer=optim.SGD(lr_bias), latent_optimizer=optim.SGD(lr), l2_latent=l2_latent,
+                                        l2_bias=l2_bias, seed=seed))
+    def judged():
+        found,whole = best('river BiasedMF', error(river), grid(
+            lr=(.02, .04, .06, .08), lr_bias=(.02, .04, .08), l2_latent=(0., .05, .1), l2_bias=(.01, .05, .1, .2))),movielens_100k().take(scale(100_000, 400))
+        frames = [prequential(river(**found['settings'], seed=s), whole).frame for s in range(3)]
+        late = lambda first: [round(float(f([rmse(o['rating'][first:], o['pred'][first:].clip(1, 5)) for o in frames])), 5) for f in (np.mean, partial(np.std, ddof=1))]
+        return found | dict(seeds=3, all=late(0), after=late(EVENTS))
+    yield 'river BiasedMF', judged
 
 @tuning('log_loss')
 def logistic():
@@ -106,6 +127,32 @@ def exact():
     yield 'GaussianMF', gaussian
     yield 'OnlineStack', lambda: best('OnlineStack', error(OnlineStack), grid(
         l2=(1., 10.), forget=(.999, .9993, .9995, .9998, 1.), shrink=(1., 2., 3.)))
+
+@tuning('rmse')
+def clock():
+    "ClockFilter, one group of settings after the other; its factors and items are those of GaussianMF."
+    def groups():
+        rows,base,score = [],{},error(ClockFilter, seeds=range(3))
+        for part in (grid(memory=((20., 1_000.), (40., 2_000.), (60., 3_600.), (120., 7_200.)), mood=((.05, .05), (.1, .05), (.1, .1), (.15, .1))),
+                     grid(care=(0., .05, .1, .15, .2), var_user_bias=(.05, .1, .15), drift_user=(0., .0004, .0008, .0015)),
+                     grid(noise=(.5, .65, .8), var_item_bias=(.2, .3, .4), drift_item=(0., .0001, .0003))):
+            found = [(score(base | s), base | s) for s in progress(part, 'ClockFilter', 'setting')]
+            rows = found + rows # of equals the first is recorded: the one with most settings named
+            base = won(found)['settings']
+        return won(rows)
+    yield 'ClockFilter', groups
+
+@tuning('rmse')
+def hybrid():
+    "TextRidge, TextFilter, then HybridStack on their defaults: settings moved one at a time around those that were chosen by hand."
+    from recinc_nb.hybrid import HybridStack, TextFilter, TextRidge, text_features # brings torch
+    told = cache(lambda: text_features(movielens_100k()))
+    for cls,settings in ((TextRidge, around(dict(scale=1., const=.4, noise=.9), scale=(.7, 1.4), const=(.3, .5), noise=(.7, 1.2))),
+                         (TextFilter, around(dict(memory=(20., 1_000., 100_000.), mood=(.1, .07, .03), const=.15, quality=.35, popularity=.2, factors=.8, noise=.7,
+                                                  l2=60., shrink_item=8., shrink_user=3.), memory=((40., 2_000., 100_000.),), mood=((.07, .05, .02), (.15, .1, .05)),
+                                             const=(.1,), quality=(.25, .5), popularity=(.15, .3), factors=(.6, 1.1), noise=(.5, .9), l2=(30.,), shrink_item=(5., 12.))),
+                         (HybridStack, grid(l2=(10., 30., 100.), forget=(.9998, .9999, 1.), shrink=(3.,)))):
+        yield cls.__name__, lambda: best(cls.__name__, error(cls, features=told()), settings)
 
 @tuning('miss rate at 10')
 def topn():
