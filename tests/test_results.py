@@ -6,7 +6,7 @@ import record
 from helpers import python, root
 from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalBert,
                        IncrementalLinear, IncrementalLogistic, TextFilter, TextRidge,
-                       IncrementalMF, ItemItem, OnlineStack, Popularity, RankStack, SoftmaxMF, click, mf_online, results)
+                       IncrementalMF, ItemItem, OnlineStack, Popularity, RankStack, SoftmaxMF, mf_online, results)
 from recinc_nb.demo import demo
 
 def defaults(cls): return {o.name: o.default for o in inspect.signature(cls).parameters.values()}
