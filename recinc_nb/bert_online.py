@@ -398,10 +398,8 @@ def partial_fit(self:IncrementalBert, # lint: long
         weight = event_weights(sample_weight, len(y), who)
         if cols is not None and len(y): self.build([o for o in known.values() if o])
         for o in _parts(len(y), self.batch_size):
-            part = lambda x, o=o: None if x is None else x[o]
-            own = cols and {k: v[o] for k,v in cols.items()}
-            said = texts and [x[o] for x in texts]
-            self._learn(own, said, part(offset), (known, new), y[o], part(weight), who)
+            own,said = cols and {k: v[o] for k,v in cols.items()},texts and [x[o] for x in texts]
+            self._learn(own, said, None if offset is None else offset[o], (known, new), y[o], None if weight is None else weight[o], who)
     return self
 
 @patch
