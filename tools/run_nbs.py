@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 from nbdev.clean import clean_nb
 
-from lint_nbs import BUDGET, ROOT, NBS, Nb, all_notebooks, cfg, find_notebooks
+from lint_nbs import BUDGET, LONGER, ROOT, NBS, Nb, all_notebooks, cfg, find_notebooks
 
 SECONDS_PER_CELL = 600
 SECONDS = ROOT/'out'/'seconds'  # of CPU, a file a notebook, written by tests/test_notebooks.py
@@ -94,7 +94,7 @@ def keep_seconds():
     if missing := [p.stem for p in all_notebooks() if p.stem not in took]: sys.exit(f"run_nbs: {', '.join(missing)} not measured; call make test first")
     said = dict(command='make test; python tools/run_nbs.py --seconds', machine=machine(), unit='CPU seconds at test scale', seconds=took)
     write_atomic(ROOT/cfg.lib_path/'results'/'seconds.json', json.dumps(said, indent=1).encode()+b'\n')
-    for name,s in sorted(took.items(), key=lambda o: -o[1]): print(f"{s:6.1f}  {name}{'  over the budget' if s>BUDGET else ''}")
+    for name,s in sorted(took.items(), key=lambda o: -o[1]): print(f"{s:6.1f}  {name}{'  over the budget' if s>LONGER.get(name, BUDGET) else ''}")
 
 
 def main():
