@@ -33,7 +33,7 @@ def test_demo_on_2000_events(data, tmp_path):
     ids,clicks = record['ids'],record['clicks']
     assert len(ids)==4 and all({'RMSE', 'MAE', 'AUC', 'AUC per user', 'events/s'}==set(o) for o in ids.values())
     likes = {name: o['log-loss'] for name,o in clicks.items()}
-    bert = next(o for o in clicks if 'Bert' in o)
+    bert = [o for o in clicks if 'Bert' in o][-1]
     low,high = BERT[data]
     assert 'MiniLM' in bert and likes['running mean']=='–' and 0 < float(likes[bert]) < high
     assert float(clicks[bert]['AUC']) > low

@@ -68,3 +68,11 @@ def test_a_pull_moves_the_rows_of_a_like_and_none_of_a_dislike():
 def test_draws_are_spread_evenly():
     x = np.array([hash_unit(7, n) for n in range(20_000)])
     assert np.abs(np.histogram(x, 20, (0, 1))[0]/1_000 - 1).max()<.12 and len(set(x))==len(x)
+
+
+@pytest.mark.parametrize('make', [ISGD, RAISGD, BPRMF])
+def test_nothing_of_a_forgotten_user_s_tastes_stays(make):
+    m = make(n_factors=3).partial_fit(*table(EVENTS))
+    row = m.users_.row(EVENTS[1][0])
+    had = m.rows_['user'].used('factors')[row].copy()
+    assert m.forget_user(EVENTS[1][0]) and (m.rows_['user'].used('factors')[row]!=had).all() and m.rows_['user'].used('last')[row]==-1
