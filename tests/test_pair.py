@@ -3,7 +3,7 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from helpers import python
 from recinc_nb import IncrementalBert, L2SP, Learner, Reservoir, drift_stream
-from recinc_nb.bert import PairCollator, PairModel, told
+from recinc_nb.bert import PairCollator, PairModel, last_decides, told
 from recinc_nb.click import ClickBert
 from recinc_nb.metrics import log_loss
 from recinc_nb.text import load_bert
@@ -116,3 +116,15 @@ def test_settings_at_the_door():
     m = learned(16)
     with pytest.raises(ValueError, match='reads cannot change'): m.set_params(reads='statements')
     with pytest.raises(ValueError, match='max_length is 4'): ClickBert('tiny', reads='pair', max_length=4).partial_fit(['alien'], [1])
+
+
+def test_a_pair_that_just_fits_is_not_cut():
+    example = dict(text=(('alien', 'brazil'), ('tiger',)), text_pair='whale')
+    n, = PairCollator(tokenizer, 99).lengths([(told(example['text']), 'whale')])
+    assert [PairCollator(tokenizer, o).n_cut([example]) for o in (n-1, n, n+1)]==[1, 0, 0]
+
+
+def test_the_last_like_decides():
+    liked,offered,y,p = last_decides(2_000, seed=3)
+    assert [q for q in p]==[.9 if o==pair[1] else .1 for pair,o in zip(liked, offered)] and all(o in pair and pair[0]!=pair[1] for pair,o in zip(liked, offered))
+    assert abs(y[p==.9].mean()-.9)<.03 and abs(y[p==.1].mean()-.1)<.03 and .45<(p==.9).mean()<.55
