@@ -48,7 +48,7 @@ def run_clicks(
     seed:int=0,          # Of IncrementalMF and of BERT's new head
     device:str='auto',   # Where BERT runs
     checkpoint:str='auto', # Which BERT
-)->tuple[list[Report],object]: # One report per learner, BERT last; and BERT itself
+)->tuple[list[Report],object]: # One report per learner, three BERTs last; and the last of these BERTs
     "All learners on the same events, judged on likes."
     from recinc_nb.bert_online import IncrementalBert
     learners = {'running mean': RunningMean(), 'biases': BiasBaseline(), 'IncrementalMF, no factors': IncrementalMF(n_factors=0),
@@ -116,9 +116,12 @@ def demo_figure(
     left,right = fig.subplots(1, 2)
     by_name = {r.name.split(', seed')[0]: r for r in reversed(ids)}
     ids[3].plot(by_name['biases'], by_name['IncrementalMF, no factors'], by_name['running mean'], ax=left)
-    left.set_ylim(top=left.get_ylim()[1] + .25) # room for the legend
     left.set_title(f"{left.get_title()}, {len(ids[0].frame):,} events")
-    clicks[-1].plot(clicks[-2], metric='log_loss', n=10, ax=right)
+    clicks[-1].plot(*clicks[-4:-1], metric='log_loss', n=10, ax=right)
+    for ax in (left, right): # room for the legend
+        low,high = ax.get_ylim()
+        ax.set_ylim(top=high + .4*(high-low))
+        ax.legend(frameon=False, fontsize=7)
     right.set_title(f"{right.get_title()}, first {len(clicks[0].frame):,} events")
     return fig
 

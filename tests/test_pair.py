@@ -126,5 +126,5 @@ def test_a_pair_that_just_fits_is_not_cut():
 
 def test_the_last_like_decides():
     liked,offered,y,p = last_decides(2_000, seed=3)
-    assert [q for q in p]==[.9 if o==pair[1] else .1 for pair,o in zip(liked, offered)] and all(o in pair and pair[0]!=pair[1] for pair,o in zip(liked, offered))
+    assert p.tolist()==[.9 if o==pair[1] else .1 for pair,o in zip(liked, offered)] and all(o in pair and pair[0]!=pair[1] for pair,o in zip(liked, offered))
     assert abs(y[p==.9].mean()-.9)<.03 and abs(y[p==.1].mean()-.1)<.03 and .45<(p==.9).mean()<.55
