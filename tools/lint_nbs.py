@@ -563,7 +563,9 @@ def import_order(nbs):
         for c in nb.code:
             for m in (m for n in c.nodes(ast.Import, ast.ImportFrom) for m in imported_modules(n, names)):
                 other = home.get(m)
-                if other is nb: yield nb, c, f'imports its own module {m}; use the names of the cells above'
+                if other is nb:
+                    if c.exported or not re.search(r'# lint: own\b', c.source): yield nb, c, (f'imports its own module {m}; '
+                        'use the names of the cells above, or say # lint: own where a lesson comes before its module')
                 elif other and other.number is not None and book_place(other)>=book_place(nb):
                     yield nb, c, f'imports {m} of {other.name}; a lower number never imports a higher one'
 
