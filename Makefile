@@ -2,7 +2,7 @@
 PYTHON ?= python3
 V := .venv/bin/
 
-.PHONY: demo test lab docs outputs check tune bench speed record mutants floors gpu
+.PHONY: demo test lab docs outputs check readers tune bench speed record mutants floors gpu
 
 demo: .venv/.ready      ## the main job: real events through both learners
 	$(V)recinc demo
@@ -23,6 +23,8 @@ check: .venv/.ready     ## the daily loop: export, clean, lint, and the notebook
 	$(V)ruff check
 	$(V)python tools/readme.py
 	$(V)python tools/run_nbs.py --changed --check
+readers: .venv/.ready   ## what a reader meets in each chapter, counted; the table in CONTRIBUTING.md
+	$(V)python tools/readers.py
 tune: .venv/.ready      ## find the learners' default settings on the first 30 % of MovieLens
 	$(V)python tools/tune.py
 bench: .venv/.ready     ## the protocol's speed: prequential beside one call, a million events, ten out of all

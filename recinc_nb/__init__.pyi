@@ -3,8 +3,10 @@ __version__: str
 from .core import Device as Device, pick_device as pick_device, progress as progress, results as results, scale as scale, seed_everything as seed_everything, unattended as unattended
 from .streams import Stream as Stream, movielens_100k as movielens_100k
 from .worlds import drift_stream as drift_stream
-from .protocol import Report as Report, compare as compare, from_river as from_river, from_sklearn as from_sklearn, oracle_report as oracle_report, paired_bootstrap as paired_bootstrap, prequential as prequential, prequential_topn as prequential_topn
+from .protocol import Report as Report, compare as compare, from_river as from_river, from_sklearn as from_sklearn, oracle_report as oracle_report, prequential as prequential
 from .learner import Learner as Learner, L2SP as L2SP, Remedy as Remedy, Reservoir as Reservoir, Step as Step
+from .topn import prequential_topn as prequential_topn
+from .difference import paired_bootstrap as paired_bootstrap
 from .baselines import BiasBaseline as BiasBaseline, ItemItem as ItemItem, Popularity as Popularity, RunningMean as RunningMean
 from .losses import check_gradient as check_gradient
 from .linear import IncrementalLinear as IncrementalLinear, IncrementalLogistic as IncrementalLogistic

@@ -73,7 +73,7 @@ def attention_grad(
     g_score = p*(upstream @ value.swapaxes(-1, -2) - (upstream*out).sum(-1, keepdims=True))/np.sqrt(query.shape[-1])
     return g_score @ key, g_score.swapaxes(-1, -2) @ query, p.swapaxes(-1, -2) @ upstream
 
-# %% ../nbs/41_attention.ipynb #31f92f6c
+# %% ../nbs/41_attention.ipynb #105b6604
 def _hide(who, score, mask):
     "Scores with -1e30 where the mask says no; softmax makes an exact 0 of that."
     mask = np.asarray(mask)

@@ -47,92 +47,10 @@ def linear_sweep( # lint: long
             for j in range(indptr[n], indptr[n+1]): weights[indices[j]] = keep*weights[indices[j]] - step*values[j]
             intercept[0] -= step
 
-# %% ../nbs/22_linear.ipynb #15b12373
-_WORDS = {bool: 'a bool', int: 'an integer', str: 'a string', tuple: 'a tuple', float: 'a float (a number)'}
-
-def _text(value):
-    "A category as text that keeps types apart and is the same in every process."
-    if isinstance(value, np.generic): value = value.item()
-    if isinstance(value, tuple): return f"({','.join(map(_text, value))})"
-    if value is None or value is pd.NA or value is pd.NaT or value!=value: raise ValueError('is missing; drop the row or fill it in')
-    if isinstance(value, (date, timedelta)): raise TypeError(
-        f'is the time {value}; give what matters of it: a number, such as the hour as a float, or a category, such as the weekday')
-    if not isinstance(value, (bool, int, str)): raise TypeError(
-        f'is {value!r} ({type(value).__name__}); categories are ints, strings, bools or tuples of them')
-    return repr(value)
-
-def _feature(name, value):
-    "(name of the feature, its value) for one cell of a table."
-    if isinstance(value, (float, np.floating)):
-        value = float(value)
-        if name in ('user', 'item') and value!=value: raise ValueError('is missing; drop the row or fill it in')
-        if not np.isfinite(value): raise ValueError(f'is {value}; drop the row or fill it in')
-        if name in ('user', 'item'): raise ValueError(f'is the number {value}; ids are ints, strings or tuples of them, so convert it')
-        return str(name), value
-    return f'{name}={_text(value)}', 1.
-
-# %% ../nbs/22_linear.ipynb #e803754f
-def _cells(name, column, who, start=0):
-    "(feature, value) of each cell in a column; ints and strings, which repeat, are worded once."
-    out,known = [],{}
-    for n,value in enumerate(column, start):
-        cell = known.get(value) if type(value) in (int, str) else None
-        if cell is None:
-            try: cell = _feature(name, value)
-            except (TypeError, ValueError) as e: raise type(e)(f"{who}: {name} {e} (row {n})") from None
-            if type(value) in (int, str): known[value] = cell
-        out.append(cell)
-    return out
-
-def _tell_kinds(name, column, who, kinds, said):
-    "Warn once when a column brings values of a kind that it never had; `kinds`: name to kinds met."
-    new = {next((o for o in _WORDS if issubclass(t, o)), None): t for t in dict.fromkeys(map(type, column))}
-    new.pop(None, None) # scalars of NumPy are told apart where they are read
-    met = kinds.get(name, [])
-    strange = [o for o in new if o not in met]
-    if strange and len({*met, *new})>1 and name not in said:
-        said.add(name)
-        value = next(o for o in column if type(o) is new[strange[-1]])
-        others = ' and '.join(_WORDS[o] for o in dict.fromkeys([*met, *new]) if o is not strange[-1])
-        warn_reader(f"{who}: {name} {value!r} is {_WORDS[strange[-1]]}, but there is also {others} in that column: 24 and '24' are two "
-                    "categories, and 24.0 is a number; convert the column to one kind")
-    return {name: met + strange}
-
-# %% ../nbs/22_linear.ipynb #dd706f1c
-def _rows(X, columns, who, kinds, said):
-    "For each event its (feature, value) pairs: of a table, or of a list of dicts; and the kinds of values that each column holds."
-    if isinstance(X, (list, tuple)):
-        if not all(isinstance(o, Mapping) for o in X): raise TypeError(
-            f"{who}: got a list of other things than dicts; give a table, or one dict per event")
-        rows = [[cell for name,value in o.items() for cell in _cells(name, [value], who, n)] for n,o in enumerate(X)]
-        names = X[0] if len(X)==1 else dict.fromkeys(name for o in X for name in o)
-        lists = {o: [row[o] for row in X if o in row] for o in names}
-    else:
-        table = table_columns(X, who)
-        gone = [o for o in columns if o not in table]
-        if gone: raise KeyError(f"{who}: no column {gone[0]}; got {', '.join(map(str, table))}")
-        lists = {o: _list(table[o], o, who) for o in columns}
-        sizes = {o: len(x) for o,x in lists.items()}
-        if len(set(sizes.values()))>1: raise ValueError(f"{who}: columns differ in length: {sizes}; give one value per event")
-        rows = list(zip(*(_cells(o, x, who) for o,x in lists.items())))
-    found = {}
-    for o,x in lists.items(): found |= _tell_kinds(o, x, who, kinds, said)
-    return rows,found
-
-def _list(column, name, who):
-    if getattr(getattr(column, 'dtype', None), 'kind', '') in ('M', 'm'): raise TypeError(
-        f"{who}: {name} holds times ({column.dtype}); give what matters of them: a number, such as the hour as a float, "
-        "or a category, such as the weekday")
-    if isinstance(column, (str, bytes)) or not hasattr(column, '__iter__'): raise TypeError(
-        f"{who}: {name} is {column!r}, which is not a column; give one value per event")
-    return column.tolist() if hasattr(column, 'tolist') else list(column)
-
-_weights = (lambda x: isinstance(x, (int, np.integer)) and not isinstance(x, bool) and 1<=x<2**31),'a whole number from 1 to 2**31-1'
-
+# %% ../nbs/22_linear.ipynb #fc8984e2
 def _hashed(rows, n_features):
     return FeatureHasher(int(n_features), input_type='pair').transform(rows) if rows else sparse.csr_matrix((0, n_features))
 
-# %% ../nbs/22_linear.ipynb #ae717b8d
 def hash_features(
     X,                        # Stream, DataFrame, dict of columns or `datasets` batch, n rows; or n dicts from name to value
     n_features:int=2**18,     # Columns to hash into; from 1 to 2**31-1
@@ -147,29 +65,7 @@ def hash_features(
     if not _weights[0](n_features): raise ValueError(f"{who}: n_features is {n_features!r}; use {_weights[1]}")
     return _hashed(_rows(X, columns, who, {}, set())[0], n_features)
 
-# %% ../nbs/22_linear.ipynb #1aa28a17
-def _matrix(X, who):
-    "A dense array or sparse matrix as CSR with float64 values; dense rows keep their zeros, for every weight is theirs."
-    if X.dtype.kind not in 'biufO': raise ValueError(f"{who}: X holds {X.dtype}, which is no number; give floats, or a table to be hashed")
-    if not sparse.issparse(X):
-        try: X = np.asarray(X, dtype=np.float64)
-        except (TypeError, ValueError): raise ValueError(f"{who}: X holds what is no number; give floats, or a table to be hashed") from None
-    if X.ndim!=2: raise ValueError(f"{who}: X has shape {X.shape}; give one row per event, shape (n, n_features)")
-    if not X.shape[1]: raise ValueError(f"{who}: X has no columns; give at least one feature")
-    if sparse.issparse(X):
-        out = sparse.csr_matrix(X, dtype=np.float64, copy=True)
-        out.sum_duplicates()
-    else:
-        n,d = X.shape
-        out = sparse.csr_matrix((X.ravel(), np.tile(np.arange(d), n), np.arange(0, n*d+1, d)), shape=X.shape)
-    ok = np.isfinite(out.data)
-    if not ok.all():
-        at = int((~ok).argmax())
-        n = int(np.searchsorted(out.indptr, at, side='right'))-1
-        raise ValueError(f"{who}: X is {out.data[at]} in row {n}, column {out.indices[at]}; drop the row or fill it in")
-    return out
-
-# %% ../nbs/22_linear.ipynb #131d2973
+# %% ../nbs/22_linear.ipynb #aee50306
 class IncrementalLinear(RatingUnit, Learner): # lint: long
     """Linear regression by one constant step per event, on hashed ids or on arrays of features: equations (1) and (2).
 
@@ -203,36 +99,6 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
         self.weights_,self.intercept_,self.kind_ = np.zeros(0),np.array([float(self.intercept)]),None
         self._kinds,self._said = {},set() # kinds of values by column; columns of which it was said that they have several
         self._scale(self.rating_range)
-
-    def _features(self, X, who):
-        "CSR features, which kind they are, and the kinds of values by column; an error when the weights belong to another kind or width."
-        array = sparse.issparse(X) or isinstance(X, np.ndarray) and not X.dtype.names
-        rows,found = (None, {}) if array else _rows(X, tuple(self.columns), who, self._kinds, self._said)
-        M,kind = (_matrix(X, who), 'array') if array else (_hashed(rows, self.n_features), 'hashed')
-        if self.kind_ and (kind, M.shape[1])!=(self.kind_, len(self.weights_)): raise ValueError(
-            f"{who}: got {M.shape[1]} {kind} features, but this learner was begun with {len(self.weights_)} {self.kind_} ones; "
-            "give those, or use a new learner")
-        return M,kind,found
-
-    def _observed(self, X, y, n, kind, who):
-        if isinstance(X, (list, tuple, np.ndarray)) and getattr(X, 'dtype', None) is None or kind=='array':
-            if y is None: raise ValueError(f"{who}: no y came with X; give one number per row")
-            X = dict(user=range(n), item=range(n))
-        else:
-            table = table_columns(X, who)
-            if y is None and self.target not in table: raise KeyError(f"{who}: no column {self.target}; got {', '.join(map(str, table))}")
-            if not ('user' in table and 'item' in table): X,y = dict(user=range(n), item=range(n)),table[self.target] if y is None else y
-        y = read_table(X, y, self.target, who)['y']
-        if len(y)!=n: raise ValueError(f"{who}: X and y differ in length, {n} and {len(y)}; give one number per row")
-        if self._logistic and len(y) and not (y.min()>=0 and y.max()<=1): raise ValueError(
-            f"{who}: labels run from {y.min():g} to {y.max():g}; give numbers from 0 to 1, or use IncrementalLinear for ratings")
-        return y
-
-    def _counted(self, weight, n, who): # sample_weight, checked
-        weight = event_weights(weight, n, who)
-        if weight is not None and n and self.rate()*self.l2*weight.max()>=1: raise ValueError(
-            f"{who}: sample_weight goes up to {weight.max():g}, and lr·l2·weight must stay below 1; give smaller weights, or lower lr or l2")
-        return weight
 
     def _sweep(self, M, y, learn, weight=None):
         pred = np.empty(M.shape[0])
@@ -319,6 +185,146 @@ def predict_one(self:IncrementalLinear,
     "Score one event."
     if not isinstance(x, Mapping): raise TypeError(f"{self._who('predict_one')}: x is {type(x).__name__}; give a dict of features")
     return float(self.predict([x])[0])
+
+# %% ../nbs/22_linear.ipynb #15b12373
+_WORDS = {bool: 'a bool', int: 'an integer', str: 'a string', tuple: 'a tuple', float: 'a float (a number)'}
+
+def _text(value):
+    "A category as text that keeps types apart and is the same in every process."
+    if isinstance(value, np.generic): value = value.item()
+    if isinstance(value, tuple): return f"({','.join(map(_text, value))})"
+    if value is None or value is pd.NA or value is pd.NaT or value!=value: raise ValueError('is missing; drop the row or fill it in')
+    if isinstance(value, (date, timedelta)): raise TypeError(
+        f'is the time {value}; give what matters of it: a number, such as the hour as a float, or a category, such as the weekday')
+    if not isinstance(value, (bool, int, str)): raise TypeError(
+        f'is {value!r} ({type(value).__name__}); categories are ints, strings, bools or tuples of them')
+    return repr(value)
+
+def _feature(name, value):
+    "(name of the feature, its value) for one cell of a table."
+    if isinstance(value, (float, np.floating)):
+        value = float(value)
+        if name in ('user', 'item') and value!=value: raise ValueError('is missing; drop the row or fill it in')
+        if not np.isfinite(value): raise ValueError(f'is {value}; drop the row or fill it in')
+        if name in ('user', 'item'): raise ValueError(f'is the number {value}; ids are ints, strings or tuples of them, so convert it')
+        return str(name), value
+    return f'{name}={_text(value)}', 1.
+
+# %% ../nbs/22_linear.ipynb #e803754f
+def _cells(name, column, who, start=0):
+    "(feature, value) of each cell in a column; ints and strings, which repeat, are worded once."
+    out,known = [],{}
+    for n,value in enumerate(column, start):
+        cell = known.get(value) if type(value) in (int, str) else None
+        if cell is None:
+            try: cell = _feature(name, value)
+            except (TypeError, ValueError) as e: raise type(e)(f"{who}: {name} {e} (row {n})") from None
+            if type(value) in (int, str): known[value] = cell
+        out.append(cell)
+    return out
+
+# %% ../nbs/22_linear.ipynb #146dfeff
+def _tell_kinds(name, column, who, kinds, said):
+    "Warn once when a column brings values of a kind that it never had; `kinds`: name to kinds met."
+    new = {next((o for o in _WORDS if issubclass(t, o)), None): t for t in dict.fromkeys(map(type, column))}
+    new.pop(None, None) # scalars of NumPy are told apart where they are read
+    met = kinds.get(name, [])
+    strange = [o for o in new if o not in met]
+    if strange and len({*met, *new})>1 and name not in said:
+        said.add(name)
+        value = next(o for o in column if type(o) is new[strange[-1]])
+        others = ' and '.join(_WORDS[o] for o in dict.fromkeys([*met, *new]) if o is not strange[-1])
+        warn_reader(f"{who}: {name} {value!r} is {_WORDS[strange[-1]]}, but there is also {others} in that column: 24 and '24' are two "
+                    "categories, and 24.0 is a number; convert the column to one kind")
+    return {name: met + strange}
+
+# %% ../nbs/22_linear.ipynb #dd706f1c
+def _rows(X, columns, who, kinds, said):
+    "For each event its (feature, value) pairs: of a table, or of a list of dicts; and the kinds of values that each column holds."
+    if isinstance(X, (list, tuple)):
+        if not all(isinstance(o, Mapping) for o in X): raise TypeError(
+            f"{who}: got a list of other things than dicts; give a table, or one dict per event")
+        rows = [[cell for name,value in o.items() for cell in _cells(name, [value], who, n)] for n,o in enumerate(X)]
+        names = X[0] if len(X)==1 else dict.fromkeys(name for o in X for name in o)
+        lists = {o: [row[o] for row in X if o in row] for o in names}
+    else:
+        table = table_columns(X, who)
+        gone = [o for o in columns if o not in table]
+        if gone: raise KeyError(f"{who}: no column {gone[0]}; got {', '.join(map(str, table))}")
+        lists = {o: _list(table[o], o, who) for o in columns}
+        sizes = {o: len(x) for o,x in lists.items()}
+        if len(set(sizes.values()))>1: raise ValueError(f"{who}: columns differ in length: {sizes}; give one value per event")
+        rows = list(zip(*(_cells(o, x, who) for o,x in lists.items())))
+    found = {}
+    for o,x in lists.items(): found |= _tell_kinds(o, x, who, kinds, said)
+    return rows,found
+
+def _list(column, name, who):
+    if getattr(getattr(column, 'dtype', None), 'kind', '') in ('M', 'm'): raise TypeError(
+        f"{who}: {name} holds times ({column.dtype}); give what matters of them: a number, such as the hour as a float, "
+        "or a category, such as the weekday")
+    if isinstance(column, (str, bytes)) or not hasattr(column, '__iter__'): raise TypeError(
+        f"{who}: {name} is {column!r}, which is not a column; give one value per event")
+    return column.tolist() if hasattr(column, 'tolist') else list(column)
+
+_weights = (lambda x: isinstance(x, (int, np.integer)) and not isinstance(x, bool) and 1<=x<2**31),'a whole number from 1 to 2**31-1'
+
+# %% ../nbs/22_linear.ipynb #1aa28a17
+def _matrix(X, who):
+    "A dense array or sparse matrix as CSR with float64 values; dense rows keep their zeros, for every weight is theirs."
+    if X.dtype.kind not in 'biufO': raise ValueError(f"{who}: X holds {X.dtype}, which is no number; give floats, or a table to be hashed")
+    if not sparse.issparse(X):
+        try: X = np.asarray(X, dtype=np.float64)
+        except (TypeError, ValueError): raise ValueError(f"{who}: X holds what is no number; give floats, or a table to be hashed") from None
+    if X.ndim!=2: raise ValueError(f"{who}: X has shape {X.shape}; give one row per event, shape (n, n_features)")
+    if not X.shape[1]: raise ValueError(f"{who}: X has no columns; give at least one feature")
+    if sparse.issparse(X):
+        out = sparse.csr_matrix(X, dtype=np.float64, copy=True)
+        out.sum_duplicates()
+    else:
+        n,d = X.shape
+        out = sparse.csr_matrix((X.ravel(), np.tile(np.arange(d), n), np.arange(0, n*d+1, d)), shape=X.shape)
+    ok = np.isfinite(out.data)
+    if not ok.all():
+        at = int((~ok).argmax())
+        n = int(np.searchsorted(out.indptr, at, side='right'))-1
+        raise ValueError(f"{who}: X is {out.data[at]} in row {n}, column {out.indices[at]}; drop the row or fill it in")
+    return out
+
+# %% ../nbs/22_linear.ipynb #131d2973
+@patch
+def _features(self:IncrementalLinear, X, who):
+    "CSR features, which kind they are, and the kinds of values by column; an error when the weights belong to another kind or width."
+    array = sparse.issparse(X) or isinstance(X, np.ndarray) and not X.dtype.names
+    rows,found = (None, {}) if array else _rows(X, tuple(self.columns), who, self._kinds, self._said)
+    M,kind = (_matrix(X, who), 'array') if array else (_hashed(rows, self.n_features), 'hashed')
+    if self.kind_ and (kind, M.shape[1])!=(self.kind_, len(self.weights_)): raise ValueError(
+        f"{who}: got {M.shape[1]} {kind} features, but this learner was begun with {len(self.weights_)} {self.kind_} ones; "
+        "give those, or use a new learner")
+    return M,kind,found
+
+# %% ../nbs/22_linear.ipynb #78fa0da9
+@patch
+def _observed(self:IncrementalLinear, X, y, n, kind, who):
+    if isinstance(X, (list, tuple, np.ndarray)) and getattr(X, 'dtype', None) is None or kind=='array':
+        if y is None: raise ValueError(f"{who}: no y came with X; give one number per row")
+        X = dict(user=range(n), item=range(n))
+    else:
+        table = table_columns(X, who)
+        if y is None and self.target not in table: raise KeyError(f"{who}: no column {self.target}; got {', '.join(map(str, table))}")
+        if not ('user' in table and 'item' in table): X,y = dict(user=range(n), item=range(n)),table[self.target] if y is None else y
+    y = read_table(X, y, self.target, who)['y']
+    if len(y)!=n: raise ValueError(f"{who}: X and y differ in length, {n} and {len(y)}; give one number per row")
+    if self._logistic and len(y) and not (y.min()>=0 and y.max()<=1): raise ValueError(
+        f"{who}: labels run from {y.min():g} to {y.max():g}; give numbers from 0 to 1, or use IncrementalLinear for ratings")
+    return y
+
+@patch
+def _counted(self:IncrementalLinear, weight, n, who): # sample_weight, checked
+    weight = event_weights(weight, n, who)
+    if weight is not None and n and self.rate()*self.l2*weight.max()>=1: raise ValueError(
+        f"{who}: sample_weight goes up to {weight.max():g}, and lr·l2·weight must stay below 1; give smaller weights, or lower lr or l2")
+    return weight
 
 # %% ../nbs/22_linear.ipynb #e60b6222
 @patch

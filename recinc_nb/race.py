@@ -23,7 +23,9 @@ from .mf_als import GaussianMF, IncrementalALS
 from .stack import OnlineStack
 from .mf_next import RankStack
 from .mf_online import IncrementalMF
-from .protocol import Report, TopReport, compare, paired_bootstrap, prequential, prequential_topn
+from .difference import paired_bootstrap
+from .protocol import Report, compare, prequential
+from .topn import TopReport, prequential_topn
 from .settings import OnlineExperts, expert_team
 from .streams import Stream, item_text
 from .worlds import drift_stream

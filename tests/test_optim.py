@@ -2,7 +2,8 @@
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
-from recinc_nb.optim import SGD, AdaGrad, Adam, AdamW, FTRLProximal, Momentum, RMSProp, tracking_lr
+from recinc_nb.optim import SGD, AdaGrad, Adam, AdamW, FTRLProximal, Momentum, RMSProp
+from recinc_nb.tracking import tracking_lr
 
 lrs = st.floats(1e-4, .5)
 share = st.floats(0., .999)
@@ -14,11 +15,11 @@ pairs = {
     'RMSProp': (st.fixed_dictionaries(dict(lr=lrs, decay=share, eps=eps)), RMSProp,
                 lambda lr, decay, eps: (torch.optim.RMSprop, dict(lr=lr, alpha=decay, eps=eps))),
     'Adam': (st.fixed_dictionaries(dict(lr=lrs, betas=st.tuples(share, share), eps=eps)), Adam, lambda **kw: (torch.optim.Adam, kw)),
-    'AdamW': (st.fixed_dictionaries(dict(lr=lrs, betas=st.tuples(share, share), eps=eps, decay=st.floats(0., 1.))), AdamW,
-              lambda decay, **kw: (torch.optim.AdamW, dict(kw, weight_decay=decay))),
+    'AdamW': (st.fixed_dictionaries(dict(lr=lrs, betas=st.tuples(share, share), eps=eps, weight_decay=st.floats(0., 1.))), AdamW,
+              lambda **kw: (torch.optim.AdamW, kw)),
 }
-makers = [lambda: SGD(.1), lambda: Momentum(.1), lambda: AdaGrad(.1), lambda: RMSProp(.1), lambda: Adam(.1), lambda: AdamW(.1, decay=.5),
-          lambda: AdamW(.1, decay=.5, anchor=np.full((6, 3), 2.)), lambda: FTRLProximal(.1, l1=.2, l2=.1)]
+makers = [lambda: SGD(.1), lambda: Momentum(.1), lambda: AdaGrad(.1), lambda: RMSProp(.1), lambda: Adam(.1), lambda: AdamW(.1, weight_decay=.5),
+          lambda: AdamW(.1, weight_decay=.5, anchor=np.full((6, 3), 2.)), lambda: FTRLProximal(.1, l1=.2, l2=.1)]
 names = ['SGD', 'Momentum', 'AdaGrad', 'RMSProp', 'Adam', 'AdamW', 'AdamW-anchor', 'FTRLProximal']
 every = pytest.mark.parametrize('make', makers, ids=names)
 
@@ -152,7 +153,7 @@ def test_a_read_only_array_and_a_bad_schedule_are_refused():
     *[(lambda b=b: RMSProp(.1, b), 'decay is') for b in (-.1, 1., np.nan)],
     *[(lambda C=C, b=b: C(.1, betas=b), 'betas is') for C in (Adam, AdamW) for b in ((1., .9), (.9, 1.), (-.1, .9), (.9, np.nan), (.9,))],
     *[(lambda C=C, e=e: C(.1, eps=e), 'eps is') for C in (AdaGrad, RMSProp, Adam, AdamW) for e in (0., -1., np.nan, np.inf)],
-    *[(lambda d=d: AdamW(.1, decay=d), 'decay is') for d in (-1., np.nan, np.inf)],
+    *[(lambda d=d: AdamW(.1, weight_decay=d), 'decay is') for d in (-1., np.nan, np.inf)],
     (lambda: AdamW(.1, anchor=[1., np.nan]), 'anchor is'),
     (lambda: FTRLProximal(0.), 'lr is'),
     *[(lambda b=b: FTRLProximal(.1, beta=b), 'beta is') for b in (0., -1., np.nan)],
@@ -162,14 +163,19 @@ def test_bad_settings_are_refused_when_made(make, why):
     with pytest.raises(ValueError, match=why): make()
 
 
+def test_the_old_name_of_weight_decay_is_refused():
+    "In RMSProp decay is what a step leaves; in AdamW it was what a step removes."
+    with pytest.raises(TypeError, match='called weight_decay'): AdamW(.1, decay=.5)
+
+
 def test_the_anchor_is_a_copy_and_can_be_moved():
     w = np.array([1., 2.])
-    opt = AdamW(.1, decay=.5, anchor=w)        # the parameters themselves: were it a view, nothing would ever decay
+    opt = AdamW(.1, weight_decay=.5, anchor=w)        # the parameters themselves: were it a view, nothing would ever decay
     opt.step(w, np.ones(2))
     assert opt.state['anchor'].tolist()==[1., 2.]
     opt.state['anchor'][:] = 0.
     was = w.copy()
-    plain = AdamW(.1, decay=.5)
+    plain = AdamW(.1, weight_decay=.5)
     plain.t,plain.state = opt.t,{o: a.copy() for o,a in opt.state.items() if o!='anchor'}
     np.testing.assert_array_equal(opt.step(w, np.ones(2)), plain.step(was, np.ones(2)))  # an anchor at 0 is no anchor
     with pytest.raises(ValueError, match='anchor has'): AdamW(.1, anchor=np.ones(3)).step(was, np.ones(2))

@@ -23,6 +23,17 @@ def test_each_error_has_its_row_in_order():
 def test_what_is_to_come_is_an_error_of_the_register(): assert reference.COMING.keys() <= {r[0] for r in rows(ERRATA)}
 
 
+def test_the_table_of_what_a_reader_meets_has_its_form():
+    "Its numbers are made by a command, now and then; a row is a chapter that was there."
+    import readers
+    lines = readers.PAGE.read_text().split(readers.START)[1].split(readers.END)[0].strip().splitlines()
+    rows = [[c.strip() for c in o.strip('|').split('|')] for o in lines if o.startswith('|')][2:]
+    assert len(rows)>30 and all(len(r)==1+len(readers.COLUMNS) and re.fullmatch(r'\d\d[a-z]?_\w+', r[0]) for r in rows)
+    assert all(re.fullmatch(r'[\d.]+( %)?|–', c) for r in rows for c in r[1:]) and 'meet an aim' in lines[-1]
+    one = readers.measure(readers.Nb(root/'nbs'/'31a_settings.ipynb'))
+    assert one.keys()==readers.COLUMNS.keys() and one['recall']==8 and one['exercises']==3 and 0<one['picture']<1
+
+
 def test_half_of_the_errors_are_shown(): assert 2*sum('](' in r[3] and 'to come' not in r[3] for r in rows(ERRATA))>=len(IDS)
 
 

@@ -3,7 +3,9 @@ import numpy as np, pandas as pd, pytest
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 from recinc_nb import Stream, compare, drift_stream, prequential
 from recinc_nb.metrics import log_loss
-from recinc_nb.protocol import Report, TopReport, from_river, from_sklearn, oracle_report, paired_bootstrap, prequential_topn
+from recinc_nb.difference import paired_bootstrap
+from recinc_nb.protocol import Report, from_river, from_sklearn, oracle_report
+from recinc_nb.topn import TopReport, prequential_topn
 
 rng = np.random.default_rng(0)
 world = drift_stream(240, n_users=15, n_items=12, seed=1, tasks=.5)

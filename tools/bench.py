@@ -10,7 +10,8 @@ import numpy as np
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
 from recinc_nb.core import progress, scale
 from recinc_nb.mf_online import IncrementalMF
-from recinc_nb.protocol import prequential, prequential_topn
+from recinc_nb.protocol import prequential
+from recinc_nb.topn import prequential_topn
 from recinc_nb.streams import movielens_100k
 from recinc_nb.worlds import drift_stream
 

@@ -2,20 +2,22 @@
 
 Call `python tools/build_docs.py [--out FOLDER]`, then open `_docs/index.html`. Stored outputs are shown; what is executed
 is what nbdev needs for the documentation of exported names. Pages drop the number of their notebook, as nbdev's links
-expect. Maths is drawn by a KaTeX of our own: npm fetches it once into the user's cache; without npm pages load it from
-smalldocs's usual address. The build ends with a check of every link, anchor, alt text and formula, and exits 1 with a list
-when one is broken. No tracked file is written. From Python: `build(out) -> list[str]`, `check_site(out) -> list[str]`."""
-import argparse, ast, base64, contextlib, json, os, re, shutil, subprocess, sys, tarfile, tempfile
+expect. Two things the pages show otherwise than the notebooks: cells that only check are folded, and private code that a chapter
+exports is shown, folded. A page a module, with every signature, follows from the package, `llms.txt` from the pages. Maths is drawn by a KaTeX of our own: npm fetches it once into the user's cache; without npm pages load it from
+smalldocs's usual address. The build ends with a check of every link, anchor, alt text and formula, of the size of the pages
+and of what they load, and exits 1 with a list when one is broken. No tracked file is written. From Python: `build(out) -> list[str]`, `check_site(out) -> list[str]`."""
+import argparse, ast, base64, contextlib, html, json, os, re, shutil, subprocess, sys, tarfile, tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import yaml
 
-from lint_nbs import NBS, PARTS, ROOT, Nb, all_notebooks, cfg, page_name
+from lint_nbs import HOOKS, NBS, ROOT, Nb, all_notebooks, cfg, contents, page_name
 from reference import linked
 
 PROC = ROOT/'_proc'
+HEAVY = 1.5e6   # bytes of a page, its pictures included
 
 
 def page_path(path): return path.relative_to(NBS).with_name(page_name(path.stem).lower() + '.ipynb')
@@ -63,37 +65,99 @@ def tidy_docs(cells, module):
     return [o for c in cells if not any(c is d for d in moved) for o in (*above.get(c.get('id'), ()), c)]
 
 
+def is_check(statement):
+    "Does a statement compare and show nothing?"
+    if isinstance(statement, ast.Assert): return True
+    if isinstance(statement, (ast.For, ast.With)): return any(map(is_check, statement.body)) and all(is_check(o) or isinstance(o, ast.Assign) for o in statement.body)
+    if not isinstance(statement, ast.Expr): return False
+    calls = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
+    return all(isinstance(o, ast.Call) and re.match(r'(np\.testing|torch\.testing|test_|check_|assert_)', ast.unparse(o.func)) for o in calls)
+
+def names(cell, context): return {n.id for n in cell.nodes(ast.Name) if isinstance(n.ctx, context)}
+
+def silent_checks(nb):
+    "Ids of the cells that only check: they are not exported, show nothing, and set no name that a cell which stays open reads"
+    out,read = set(), set()
+    for c in reversed(nb.code):
+        quiet = not (c.exported or c.hidden or c.outputs or 'eval' in c.directives or 'code-fold' in c.directives) and c.tree
+        rest = [t for t in c.tree if not isinstance(t, (ast.Assign, ast.AugAssign))]
+        if quiet and rest and all(map(is_check, rest)) and not names(c, ast.Store) & read: out.add(c.id)
+        else: read |= names(c, ast.Load)
+    return out
+
+def folded(source, summary): return f'#| code-fold: true\n#| code-summary: "{summary}"\n{source}'
+
+def with_private(cells, nb):
+    "The private code that a chapter exports, put back where nbdev took it out: it may be what an equation says"
+    order = [c.id for c in nb.cells]
+    for c in (c for c in nb.code if 'exporti' in c.directives):
+        before = set(order[:order.index(c.id)])
+        at = max((n for n,o in enumerate(cells) if o.get('id') in before), default=-1) + 1
+        code = '\n'.join(c.body).strip('\n')
+        cells.insert(at, dict(cell_type='code', id=c.id, metadata={}, outputs=[], source=folded(code, f'{cfg.lib_name}.{nb.module}, private')))
+    return cells
+
+
 def rename_pages():
     "Drop the numbers of the files in `_proc` and of the links between them"
     for path in all_notebooks():
         old,new = PROC/path.relative_to(NBS), PROC/page_path(path)
-        nb,seen = json.loads(old.read_text(encoding='utf-8')), set()
+        nb,seen,written = json.loads(old.read_text(encoding='utf-8')), set(), Nb(path)
+        checks = silent_checks(written) if written.chapter else ()
         for c in nb['cells']:
             src = ''.join(c['source'])
             if c['cell_type']=='raw': src = re.sub(r'^output-file:.*\n', '', src, flags=re.M)
             if c['cell_type']=='code': src = re.sub(r'[ \t]*# lint: long\b(?:; (.*))?$', lambda m: f'  # {m[1]}' if m[1] else '', src, flags=re.M)
             c['source'] = linked(page_links(src, len(path.relative_to(NBS).parts)-1), path, seen) if c['cell_type']=='markdown' else src
-        nb['cells'] = tidy_docs(nb['cells'], page_name(path.stem))
+            if c.get('id') in checks: c['source'] = folded(c['source'], 'checks')
+        nb['cells'] = with_private(tidy_docs(nb['cells'], page_name(path.stem)), written)
         old.unlink()
         new.write_text(json.dumps(nb), encoding='utf-8')
 
 
-def sidebar():
-    "The index, then the notebooks by part, then the solutions"
-    def entry(p): return {'text': Nb(p).cells[0].lines[0].lstrip('# '), 'href': page_path(p).as_posix()}
-    paths = all_notebooks()
-    groups = [(name, [p for p in paths if p.parent==NBS and p.name[0]==str(n)]) for n,name in enumerate(PARTS)]
-    groups.append(('Solutions', [p for p in paths if p.parent.name=='solutions']))
-    return [{'text': 'Start here', 'href': 'index.ipynb'}] + [{'section': name, 'contents': [entry(p) for p in ps]} for name,ps in groups if ps]
+def api_pages():
+    "A page a module: signatures, parameters and docstrings, without what only its base calls; returns the modules"
+    from smalldocs.api import Settings, build
+    where = {nb.module: nb for nb in map(Nb, all_notebooks()) if nb.module}
+    made = [p.stem for p in build(Settings(PROC, [cfg.lib_name], 'api', ROOT))]
+    (PROC/'_symbols.json').unlink()   # names lead to the chapters, as nbdev links them
+    for path in (PROC/'api').glob('*.qmd'):
+        head,*entries = re.split(r'^(?=##+ )', path.read_text(encoding='utf-8'), flags=re.M)
+        nb = where[path.stem]
+        head += f"From the chapter [{nb.cells[0].lines[0].lstrip('# ')}](../{page_path(nb.path).as_posix()}).\n\n"
+        kept = [o for o in entries if not is_inner(re.match(r'##+ (?:class )?(\S+)', o)[1])]
+        path.write_text(head + ''.join(re.sub(r'^```python\n(.+)\n```', in_lines, o, flags=re.M) for o in kept), encoding='utf-8')
+    return sorted(made)
+
+def is_inner(name): return '.' in name and name.split('.')[-1] in HOOKS
+
+def in_lines(m):
+    "A signature over as many lines as it needs"
+    if len(m[1])<=90: return m[0]
+    name,rest = m[1].split('(', 1)
+    parts = [o.strip() for o in re.split(r', (?=\*{0,2}\w+(?:: |,| =|\)|$))', rest)]
+    lines,now = [], '    '
+    for o in parts:
+        if len(now)+len(o)>88: lines.append(now.rstrip()); now = '    '
+        now += o + ('' if o is parts[-1] else ', ')
+    return '```python\n' + '\n'.join([f'{name}(', *lines, now]) + '\n```'
 
 
-def write_config(out):
+def sidebar(modules):
+    "The index, then the chapters as it lists them, then the modules; each chapter links its solutions"
+    def entry(p, name): return {'text': f"{p.stem.split('_')[0]} {name}", 'href': page_path(p).as_posix()}
+    parts = [{'section': part, 'contents': [entry(*o) for o in chapters]} for part,chapters in contents()]
+    parts[-1]['contents'].append({'section': 'Modules', 'contents': [{'text': o, 'href': f'api/{o}.qmd'} for o in modules]})
+    return [{'text': 'Start here', 'href': 'index.ipynb'}, *parts]
+
+
+def write_config(out, modules):
     "What settings.ini and the list of notebooks say, in the two files that `_quarto.yml` includes"
     site = {'project': {'output-dir': os.path.relpath(out, PROC)},
             'website': {'title': cfg.title, 'description': cfg.description, 'site-url': cfg.doc_host+cfg.doc_baseurl,
                         'repo-url': cfg.git_url, 'repo-branch': cfg.branch,
                         'navbar': {'tools': [{'icon': 'github', 'href': cfg.git_url, 'text': 'Source on GitHub'}]}}}
-    for name,d in (('nbdev.yml', site), ('sidebar.yml', {'website': {'sidebar': {'contents': sidebar()}}})):
+    for name,d in (('nbdev.yml', site), ('sidebar.yml', {'website': {'sidebar': {'contents': sidebar(modules)}}})):
         (PROC/name).write_text(yaml.safe_dump(d, sort_keys=False, allow_unicode=True), encoding='utf-8')
 
 
@@ -123,8 +187,34 @@ def sized(m):
     return f'{m[0]} width="{w}" height="{h}"' + ' data-wide'*(w > 2*h)
 
 
+def stacked(m):
+    "A table of four columns and more that holds whole phrases: its cells know their column's name, and stand below each other on a phone"
+    heads = re.findall(r'<th[^>]*>(.*?)</th>', m[0], re.S)
+    cells = re.findall(r'<td[^>]*>(.*?)</td>', m[0], re.S)
+    if 'dataframe' in m[1] or len(heads)<4 or not any(len(re.sub(r'<[^>]*>', '', o))>24 for o in cells) or len(cells)%len(heads): return m[0]
+    bare = [re.sub(r'<[^>]*>', '', o) for o in cells]
+    long = {n%len(heads) for n,o in enumerate(bare) if len(o)>24}
+    places = iter(range(len(cells)))
+    def cell(c):
+        n = next(places)%len(heads)
+        name = '' if n in long or c[2].startswith('<strong>') else html.escape(re.sub(r'<[^>]*>', '', heads[n]), quote=True)
+        return f'<td data-label="{name}"' + ' data-long'*(n in long) + f'{c[1]}>{c[2]}</td>'
+    body = re.sub(r'<td([^>]*)>(.*?)</td>', cell, m[0], flags=re.S)
+    return body.replace('class="', 'class="stack ', 1)
+
+
+SCROLL = """// What is wider than its place can be scrolled with the keyboard, and shows that it goes on
+function wide() {
+  for (const o of document.querySelectorAll('main :is(pre, .katex-display, .sd-table, .cell-output, .figure > p)'))
+    if (o.scrollWidth > o.clientWidth + 1 && getComputedStyle(o).overflowX !== 'visible') { o.tabIndex = 0; o.dataset.scrolls = ''; }
+    else if ('scrolls' in o.dataset) { o.removeAttribute('tabindex'); delete o.dataset.scrolls; }
+}
+addEventListener('load', wide); addEventListener('resize', wide); addEventListener('toggle', wide, true);
+"""
+
 def localize(out):
     "Make links to KaTeX and to the site itself relative: the site reads the same from a disk, from a fork, and without a network"
+    (out/'site_libs'/'scroll.js').write_text(SCROLL, encoding='utf-8')
     from smalldocs.layout import KATEX
     katex = fetch_katex(re.search(r'katex@([\d.]+)', KATEX)[1])
     if katex: shutil.copytree(katex, out/'site_libs'/'katex', dirs_exist_ok=True)
@@ -134,8 +224,23 @@ def localize(out):
         text,up = page.read_text(encoding='utf-8'), '../'*(len(page.relative_to(out).parts)-1)
         new = re.sub(rf'href="{re.escape(cfg.doc_host+cfg.doc_baseurl)}(?=[^"])', f'href="{up}', text)
         new = re.sub(r'src="data:image/png;base64,([^"]+)"', sized, new)
+        new = re.sub(r'<table class="([^"]*)">.*?</table>', stacked, new, flags=re.S)
+        new = new.replace('<i class="bi bi-github" role="img">', '<i class="bi bi-github" aria-hidden="true">')
+        new = new.replace('</head>', f'<script src="{up}site_libs/scroll.js" defer></script></head>', 1)
         if katex: new = new.replace(KATEX, f'{up}site_libs/katex')
         if new!=text: page.write_text(new, encoding='utf-8')
+
+
+def order_llms(out):
+    "The pages of `llms.txt` in the order of the book: index, chapters, modules, solutions"
+    file = out/'llms.txt'
+    lines = file.read_text(encoding='utf-8').splitlines()
+    order = ['index', *(page_path(p).stem for _,chapters in contents() for p,_ in chapters)]
+    def place(line):
+        path = re.search(r'\(\S+?/(?:(api|solutions)/)?([\w.]+?)\.llms\.md\)', line.replace(cfg.doc_host+cfg.doc_baseurl, 'x/'))
+        return (order.index(path[2]) if not path[1] else len(order) + (path[1]=='solutions'), line)
+    pages = [o for o in lines if o.startswith('- ')]
+    file.write_text('\n'.join([o for o in lines if not o.startswith('- ')] + sorted(pages, key=place)) + '\n', encoding='utf-8')
 
 
 # ---- check ----
@@ -151,6 +256,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         a = dict(attrs)
         self.ids |= {a[k] for k in ('id', 'name') if a.get(k)}
+        loads = a.get('href' if tag=='link' and a.get('rel') in ('stylesheet', 'icon', 'preload') else 'src', '') or ''
+        if re.match(r'(\w+:)?//', loads): self.wrong.append(f'loads {loads} from another host')
         if tag!='link' or a.get('rel')!='canonical': self.links += [a[k] for k in ('href', 'src') if a.get(k)]
         if tag=='img' and not a.get('alt'): self.wrong.append(f"a picture without alt text ({(a.get('src') or '')[:40]})")
         if tag not in self.void: self.open.append((tag, a.get('class') or ''))
@@ -161,7 +268,7 @@ class Page(HTMLParser):
 
     def handle_data(self, text):
         if any(t in ('code', 'pre', 'script', 'style', 'title') or 'math' in c for t,c in self.open): return
-        for o in re.findall(r'\$\$|\\[(\[]|\\(?:frac|hat|lambda|nabla|sum)\b|^\s*:::+', text, re.M): self.wrong.append(f'{o.strip()!r} left as text ({text.strip()[:60]!r})')
+        for o in re.findall(r'\$\$|\$[^$]*\\[a-z]+|\\[(\[]|\\(?:frac|hat|lambda|nabla|sum)\b|^\s*:::+', text, re.M): self.wrong.append(f'{o.strip()!r} left as text ({text.strip()[:60]!r})')
 
 
 def check_site(out):
@@ -171,6 +278,7 @@ def check_site(out):
     found = []
     for path,page in pages.items():
         found += [f'{path.relative_to(out)}: {o}' for o in page.wrong]
+        if (size := path.stat().st_size)>HEAVY: found.append(f'{path.relative_to(out)}: {size/1e6:.1f} MB; make the pictures fewer or smaller')
         for link in dict.fromkeys(page.links):
             if re.match(r'[a-zA-Z][\w+.-]*:|//', link): continue
             file,_,anchor = link.partition('#')
@@ -188,10 +296,11 @@ def build(out=ROOT/'_docs'):
     out = Path(out).resolve()
     process()
     rename_pages()
-    write_config(out)
+    write_config(out, api_pages())
     try: site = render(PROC, quiet=True)
     except BuildError as e: sys.exit(f'build_docs: {e}')
     localize(out)
+    order_llms(out)
     return [*(o for o in site.warnings if ': broken link ' not in o), *check_site(out)]   # ours names links and anchors
 
 

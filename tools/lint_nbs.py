@@ -5,6 +5,8 @@ Call `python tools/lint_nbs.py` for all notebooks, or name some (`31_mf_online`,
 Colab badge, the hidden Colab install cell, and the metadata. Exit code 1 when anything is found. From Python:
 `lint(paths) -> list[str]`, `fix(path) -> bool`.
 
+`tools/columns.json` says how many lines of code of a notebook may be longer than 95 columns; `--fix` lowers the numbers.
+
 To add a rule, write a generator that takes a `Nb` and yields `(cell, message)`, with None for the notebook as a whole,
 and put `@rule` above it; `@book_rule` takes the list of all notebooks and yields `(nb, cell, message)`. A message says what
 is there; then what to do. `# lint: long` in a code cell lifts its line budget."""
@@ -33,6 +35,8 @@ NBS = ROOT/cfg.nbs_path
 SYMBOLS = '02_notation'   # what every chapter links to
 PARTS = ['Tools', 'Streams and yardsticks', 'Losses and optimizers', 'Matrix factorization', 'BERT',   # by the first digit of a chapter
          'Remember and adapt', 'Goals and feedback', 'In the world', 'Together']
+COLUMNS = 95              # of a line of code: what a page of 1280 pixels shows between its two sidebars
+CEILINGS = ROOT/'tools'/'columns.json'   # notebook -> lines that are longer; the number may only fall
 BUDGET = 25               # CPU seconds of a notebook at test scale, its exercises and their solutions included
 LONGER = {'48_blocks': 40} # five arms of a BERT, two of which learn each block up to four times: a smaller world decides nothing
 
@@ -54,6 +58,16 @@ def find_notebooks(names=()):
         if not hits: sys.exit(f"{Path(sys.argv[0]).stem}: no notebook is called {name!r}; there are {', '.join(p.stem for p in every)}")
         found.update(hits)
     return sorted(found)
+
+
+def contents():
+    "(part, [(path, name)]) as the index lists the chapters"
+    text = '\n'.join(''.join(c['source']) for c in json.loads((NBS/'index.ipynb').read_text(encoding='utf-8'))['cells'])
+    out = []
+    for line in text.splitlines():
+        if m := re.match(r'\| *\| \*\*(.+?)\*\* \|', line): out.append((m[1], []))
+        elif out and (m := re.match(r'\| \w+ \| \[([^\]]+)\]\((\w+)\.ipynb\) \|', line)): out[-1][1].append((NBS/f'{m[2]}.ipynb', m[1]))
+    return out
 
 
 class Cell:
@@ -351,6 +365,27 @@ def code_text(nb):
             if width>150 and not is_colab_cell(c) and not is_long(c): yield c, f'a line of {width} characters; break it (110 is the aim)'
 
 
+def wide_lines(nb): return [(c, o) for c in nb.code if not is_colab_cell(c) for o in c.body if len(o)>COLUMNS]
+
+@cache
+def ceilings(): return json.loads(CEILINGS.read_text(encoding='utf-8')) if CEILINGS.exists() else {}
+
+@rule
+def columns(nb):
+    wide,most = wide_lines(nb),ceilings().get(nb.name, 0)
+    if len(wide)>most: yield wide[-1][0], f'{len(wide)} lines of code are longer than {COLUMNS} columns, and there may be {most} here; break some, comments too'
+
+def lower_ceilings():
+    "Write down where fewer lines are long than there may be; without the file, what there is. True when that changed it"
+    now = {nb.name: len(wide_lines(nb)) for nb in map(Nb, all_notebooks())}
+    new = {name: m for name,n in now.items() if (m := min(n, ceilings().get(name, 0)) if CEILINGS.exists() else n)}
+    text = json.dumps(new, indent=1) + '\n'
+    if CEILINGS.exists() and CEILINGS.read_text(encoding='utf-8')==text: return False
+    CEILINGS.write_text(text, encoding='utf-8')
+    ceilings.cache_clear()
+    return True
+
+
 @rule
 def test_calls(nb):
     for c in nb.code:
@@ -489,6 +524,13 @@ def names_apart(nbs):
 
 
 @book_rule
+def listed_once(nbs):
+    rows = Counter(p.stem for _,chapters in contents() for p,_ in chapters)
+    for nb in (nb for nb in nbs if nb.number is not None):
+        if rows[nb.name]!=1: yield nb, None, f'has {rows[nb.name]} rows in the table of chapters of the index; give it one: part, number, [name](file), question'
+
+
+@book_rule
 def unique_pages(nbs):
     for key,what in ((lambda nb: page_name(nb.name).lower(), 'name after the number'), (lambda nb: nb.module, 'default_exp')):
         groups = defaultdict(list)
@@ -593,6 +635,7 @@ def main():
     if args.fix:
         for p in paths:
             if fix(p): print(f'fixed {p.relative_to(ROOT)}')
+        if lower_ceilings(): print(f'lowered {CEILINGS.relative_to(ROOT)}')
         for p,text in derived_files().items():
             if not p.exists() or p.read_text(encoding='utf-8')!=text:
                 p.write_text(text, encoding='utf-8')

@@ -1,16 +1,17 @@
 """Write what follows from the package's lazy table and its sources: the stubs that editors and type checkers read, and the
-list of public names in the index.
+list of public names.
 
 Call `python tools/public.py`; `--check` writes nothing and exits 1 when something is not what the sources give. A stub is
 made of the package, which loads its names late, of each module whose classes get methods by fastcore's `@patch`, and of the
-one whose classes stand on scikit-learn's, which has no types: tools that do not run the code see neither. From Python: `stubs() -> dict`, path to text; `table() -> str`."""
+one whose classes stand on scikit-learn's, which has no types: tools that do not run the code see neither. The index gets the
+number, the minutes and the recorded CPU seconds of each chapter. From Python: `stubs() -> dict`, path to text; `table() -> str`."""
 import argparse, ast, json, re, sys
 from collections import defaultdict
 
-from lint_nbs import NBS, ROOT, Nb, all_notebooks, cfg, page_name, patched
+from lint_nbs import NBS, ROOT, Nb, all_notebooks, cfg, contents, page_name, patched, recorded_seconds
 
 PACKAGE = ROOT/cfg.lib_path
-INDEX = NBS/'index.ipynb'
+INDEX,NAMES = NBS/'index.ipynb',NBS/'85_names.ipynb'
 MADE = '# Made by python tools/public.py; do not edit.\n'
 ITSELF = {'partial_fit', 'learn_one', 'set_params', 'from_pretrained'}   # what returns the learner, or one of its class
 UNTYPED = 'BaseEstimator'
@@ -125,18 +126,34 @@ def table():
             for module,names in lazy_table().items() for o in sorted(names, key=str.lower)]
     return '\n'.join([MARK, '|---|---|---|', *rows])
 
-def index():
-    "The text of the index, its table made again"
-    d = json.loads(INDEX.read_text(encoding='utf-8'))
+def names():
+    "The text of the page of public names, its table made again"
+    d = json.loads(NAMES.read_text(encoding='utf-8'))
     cell, = (c for c in d['cells'] if MARK in ''.join(c['source']))
     kept = ''.join(cell['source']).split(MARK)[0]
     cell['source'] = (kept + table()).splitlines(keepends=True)
     return json.dumps(d, sort_keys=True, indent=1, ensure_ascii=False) + '\n'
 
 
+# ---- the table of chapters ----
+def index():
+    "The text of the index: number, minutes and seconds of each chapter written again"
+    d,parts = json.loads(INDEX.read_text(encoding='utf-8')),{p.name: p for _,chapters in contents() for p,_ in chapters}
+    def again(line):
+        m = re.match(r'\| \w+ \| (\[[^\]]+\]\((\w+\.ipynb)\) \| [^|]*) \|', line)
+        if not m or m[2] not in parts: return line
+        path = parts[m[2]]
+        time = re.search(r'\*\*Time:\*\* (\d+) minutes', Nb(path).cells[1].source)
+        took = recorded_seconds().get(path.stem)
+        return f"| {path.stem.split('_')[0]} | {m[1]} | {time[1] if time else ''} | {f'{took:.0f}' if took else ''} |"
+    for c in d['cells']:
+        if c['cell_type']=='markdown': c['source'] = '\n'.join(map(again, ''.join(c['source']).split('\n'))).splitlines(keepends=True)
+    return json.dumps(d, sort_keys=True, indent=1, ensure_ascii=False) + '\n'
+
+
 def stale():
     "path -> text of what is not as the sources give it; None for a stub that nothing needs"
-    made = {**stubs(), INDEX: index()}
+    made = {**stubs(), INDEX: index(), NAMES: names()}
     out = {p: text for p,text in made.items() if not p.exists() or p.read_text(encoding='utf-8')!=text}
     return out | {p: None for p in PACKAGE.glob('*.pyi') if p not in made}
 

@@ -15,7 +15,8 @@ from recinc_nb.core import scale
 from recinc_nb.mf_als import rls_update
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.metrics import log_loss
-from recinc_nb.protocol import paired_bootstrap, prequential
+from recinc_nb.difference import paired_bootstrap
+from recinc_nb.protocol import prequential
 from recinc_nb.settings import OnlineExperts
 from recinc_nb.streams import movielens_100k
 from recinc_nb.worlds import drift_stream

@@ -18,7 +18,8 @@ from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.mf_next import ImplicitALS, RankStack, SoftmaxMF
 from recinc_nb.mf_rank import BPRMF, ISGD, RAISGD
 from recinc_nb.metrics import rmse
-from recinc_nb.protocol import from_river, prequential, prequential_topn
+from recinc_nb.protocol import from_river, prequential
+from recinc_nb.topn import prequential_topn
 from recinc_nb.streams import movielens_100k
 
 EVENTS,BERT_EVENTS = scale(30_000, 200),scale(900, 48) # what tuning may see: 30 % of what is reported
