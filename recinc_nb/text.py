@@ -170,6 +170,7 @@ def load_bert(
     checkpoint='auto',             # What `find_checkpoint` takes, or what it returned
     texts:Iterable[str]=(),        # Titles and other texts for the vocabulary of the tiny one
     seed:int=0,                    # For weights that no file holds
+    device='cpu',                  # Where the encoder goes: 'auto', 'cuda', 'mps' or 'cpu'
 )->tuple:                          # The encoder (a torch module), its tokenizer
     """Load an encoder in fp32 without dropout, and its tokenizer; the reader's random generators stay as they were.
 
@@ -181,7 +182,7 @@ def load_bert(
         model,tokenizer = _from_folder(found.path) if found.real else _tiny(texts)
     if not hasattr(getattr(model, 'encoder', None), 'layer') or not hasattr(model, 'embeddings'): raise ValueError(
         f"load_bert: {found.name} is a {type(model).__name__}; use a BERT-like encoder (bert, roberta, electra, MiniLM)")
-    return model.eval(),tokenizer
+    return model.to(str(pick_device(device))).eval(),tokenizer
 
 # %% ../nbs/40_text.ipynb #167c7686
 def _from_folder(path):
@@ -317,8 +318,7 @@ def item_vectors(
     path = _encoding_file(found, texts) if cache and found.real else None
     E = _stored(path) if path else None
     if E is not None: return E
-    model,tokenizer = load_bert(found, texts)
-    E = encode_texts(texts, model.to(str(pick_device(device))), tokenizer)
+    E = encode_texts(texts, *load_bert(found, texts, device=device))
     try:
         if path: _store(path, E)
     except OSError as e: print(f'item_vectors: {path.parent} cannot be written ({e}); the next call will encode again')

@@ -3,7 +3,7 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from helpers import python
 from recinc_nb import IncrementalBert, L2SP, Learner, Reservoir, drift_stream
-from recinc_nb.bert import PairCollator, PairModel, last_decides, told
+from recinc_nb.bert import PairCollator, PairModel, PrefixCollator, PrefixModel, last_decides, told
 from recinc_nb.click import ClickBert
 from recinc_nb.metrics import log_loss
 from recinc_nb.text import load_bert
@@ -128,3 +128,67 @@ def test_the_last_like_decides():
     liked,offered,y,p = last_decides(2_000, seed=3)
     assert p.tolist()==[.9 if o==pair[1] else .1 for pair,o in zip(liked, offered)] and all(o in pair and pair[0]!=pair[1] for pair,o in zip(liked, offered))
     assert abs(y[p==.9].mean()-.9)<.03 and abs(y[p==.1].mean()-.1)<.03 and .45<(p==.9).mean()<.55
+
+
+@pytest.mark.parametrize('kw', [dict(update='all'), dict(update='top-1'), dict(update='head'), dict(update='top-1', remedies=(Reservoir(size=15, k=2), L2SP(.1, after=16)))])
+def test_prefix_resumed_bit_for_bit(tmp_path, kw):
+    m = learned(reads='prefix', **kw)
+    m.predict(world[48:53])
+    m.save_pretrained(tmp_path/'m')
+    back = Learner.from_pretrained(tmp_path/'m')
+    assert back.reads=='prefix' and back.n_cut_==m.n_cut_
+    for b in (world[48:64], world[64:75]):
+        np.testing.assert_array_equal(back.predict(b), m.predict(b), strict=True)
+        back.partial_fit(b), m.partial_fit(b)
+    assert same(weights(back), weights(m))
+
+
+@quick
+@given(st.lists(st.tuples(titles, odd), min_size=1, max_size=40), st.integers(8, 40))
+def test_prefix_reads_an_item_behind_its_own_past_whatever_stands_beside_it(rows, max_length):
+    net,collate = PrefixModel(bert),PrefixCollator(tokenizer, max_length)
+    said = [(told((liked, ())), item) for liked,item in rows]
+    inputs = collate.pad(said)
+    assert len(inputs['past_ids'])==len({a for a,_ in said}) and inputs['past_ids'].shape[1]+inputs['input_ids'].shape[1]<=max_length
+    with torch.inference_mode():
+        alone = torch.cat([net.embed(**collate.pad([o])) for o in said])
+        torch.testing.assert_close(net.embed(**inputs), alone, atol=1e-5, rtol=1e-4)
+    found = inputs['past_mask'].sum(1)[inputs['past']] + inputs['attention_mask'].sum(1)
+    assert found.tolist()==collate.lengths(said) and (collate.n_cut([dict(text=a, text_pair=b) for a,b in said[:1]])
+        ==(len(tokenizer(said[0][0])['input_ids'])>max_length-max_length//4 or len(tokenizer(said[0][1])['input_ids'])-1>max_length//4))
+    for (past,item),ids,k in zip(said, inputs['input_ids'].tolist(), inputs['attention_mask'].sum(1).tolist()):
+        whole = tokenizer(item)['input_ids'][1:]
+        assert ids[:k]==[*whole[:-1][:max_length//4-1], tokenizer.sep_token_id]
+    for n,(past,_) in zip(inputs['past'].tolist(), said):
+        whole,k = tokenizer(past)['input_ids'],int(inputs['past_mask'][n].sum())
+        assert inputs['past_ids'][n,:k].tolist()==[whole[0], *whole[1:-1][len(whole)-k:], whole[-1]]
+
+
+def test_prefix_is_a_pair_whose_past_does_not_look_at_the_item():
+    "With one layer the item's tokens see what they see in the plain pair; with more they do not."
+    from transformers import BertConfig, BertModel
+    for layers in (1, 2):
+        torch.manual_seed(0)
+        deep = BertModel(BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=64,
+                                    initializer_range=.3, hidden_dropout_prob=0., attention_probs_dropout_prob=0.)).eval()
+        said = [('Liked alien; brazil.', 'tiger'), ('Liked alien; brazil.', 'whale jazz'), ('New user.', 'tiger')]
+        pair,net = PairCollator(tokenizer).pad(said),PrefixModel(deep)
+        with torch.inference_mode():
+            h = deep(**pair).last_hidden_state
+            expected = net.pool(h, pair['token_type_ids']*pair['attention_mask'])
+            gap = (net.embed(**PrefixCollator(tokenizer).pad(said))-expected).abs().max()
+        assert (gap<1e-5)==(layers==1)
+
+
+def test_prefix_at_the_door_and_in_lists():
+    with pytest.raises(ValueError, match='max_length is 7'): ClickBert('tiny', reads='prefix', max_length=7).partial_fit(['alien'], [1])
+    with pytest.raises(ValueError, match='encoder is a roberta'):
+        other = load_bert('tiny', WORDS)[0]
+        other.config.model_type = 'roberta'
+        PrefixModel(other)
+    m = learned(reads='prefix')
+    user = world.events['user'][0]
+    assert len(m.recommend(user, 3))==3 and m.item_vectors().shape[0]==len(m.items_.ids)
+    before = m.predict(world[48:60])
+    assert m.set_params(cache_mb=0).predict(world[48:60])==pytest.approx(before, abs=1e-6)
+    assert ClickBert('tiny', reads='prefix', device='cpu').predict([]).shape==(0,)

@@ -1,15 +1,14 @@
 """What a cross-encoder sees and costs, beside the bi-encoder and the null, with MiniLM: python tools/pair_runs.py
 
-Some five minutes of one idle core. Writes recinc_nb/results/pair.json. Milliseconds are of processor time in one thread, so that other work on the
+Some fifteen minutes of one idle core. Writes recinc_nb/results/pair.json. Milliseconds are of processor time in one thread, so that other work on the
 machine weighs less.
 """
 import copy, time
 from record import Record
 import numpy as np, torch
-import torch.nn.functional as F
 from recinc_nb.baselines import BiasBaseline
-from recinc_nb.bert import PairCollator, PairModel, decay_groups, last_decides, told
-from recinc_nb.bert_online import IncrementalBert, choose_moving, climb, lower_encoder
+from recinc_nb.bert import PairCollator, PairModel, PrefixCollator, PrefixModel, last_decides
+from recinc_nb.bert_online import IncrementalBert, climb, lower_encoder
 from recinc_nb.click import ClickBert
 from recinc_nb.core import scale
 from recinc_nb.metrics import auc, log_loss
@@ -20,7 +19,29 @@ from recinc_nb.text import load_bert
 torch.set_num_threads(1)
 record = Record(__file__, 'pair', checkpoint='MiniLM')
 EVENTS,MOVIES = scale(640, 64),scale(640, 64)
-DEPTH = 4 # layers below the cut of the split encoder; two stand above it
+DEPTH = 4  # layers below the cut of the split encoder; two stand above it
+PLACE = 96 # where an item begins in it, whatever the past; a past is shorter
+
+class SplitModel(PairModel):
+    "The lower layers read past and item apart, the upper ones together; the mean goes over the item's tokens (PreTTR's idea)."
+    def __init__(self, bert, depth=DEPTH):
+        super().__init__(bert)
+        self.depth = depth
+    def embed(self, input_ids, attention_mask, token_type_ids):
+        kind,there = token_type_ids,attention_mask.bool()[:,None]
+        at = torch.arange(kind.shape[1]) + (kind>0)*(PLACE-(attention_mask*(1-kind)).sum(1, keepdim=True))
+        x = self.bert.embeddings(input_ids, kind, at)
+        apart = there & (kind[:,:,None]==kind[:,None]) | torch.eye(kind.shape[1], dtype=torch.bool)
+        for n,layer in enumerate(self.bert.encoder.layer):
+            x = layer(x, attention_mask=(apart if n<self.depth else there.expand_as(apart))[:,None])
+            if isinstance(x, tuple): x = x[0]
+        return self.pool(x, attention_mask*kind)
+
+class SplitBert(ClickBert):
+    "`ClickBert(reads='pair')` on a `SplitModel`."
+    def assemble(self, bert):
+        super().assemble(bert)
+        self.model_.__class__,self.model_.depth = SplitModel,self.depth
 
 def judge(y, p):
     half = len(y)//2
@@ -29,43 +50,29 @@ def judge(y, p):
 def int8(bert): return torch.ao.quantization.quantize_dynamic(bert, {torch.nn.Linear}, dtype=torch.qint8)
 
 @record.part(events=EVENTS, batch=16)
-def order(seeds=(0,)):
+def order(seeds=(0, 1, 2)):
     "A made world in which the last like decides: AUC and log-loss of the second half; and of the last quarter in int8, learned before it."
-    def run(reads, seed, **kw):
+    def run(seed, make=ClickBert, depth=None, **kw):
         pasts,items,y,_ = last_decides(EVENTS, seed=seed)
-        rows,m,out = list(zip(((o, []) for o in pasts), items)),ClickBert(reads=reads, device='cpu', **kw),[]
+        rows,m,out = list(zip(((o, []) for o in pasts), items)),make(device='cpu', **kw),[]
+        m.depth = depth
         for a in range(0, EVENTS, 16):
             if a==EVENTS//4*3: kept = copy.deepcopy(m)
             out.append(m.predict(rows[a:a+16]))
             m.partial_fit(rows[a:a+16], y[a:a+16])
         found = judge(y, np.concatenate(out))
-        if reads=='pair':
+        if depth is None and m.reads!='statements':
             last = slice(EVENTS//4*3, None)
             p = kept.predict(rows[last])
             kept.model_.bert = int8(kept.model_.bert)
             q = kept.predict(rows[last])
             found |= dict(stopped=round(float(auc(y[last], p)), 4), stopped_int8=round(float(auc(y[last], q)), 4), largest_gap=round(float(np.abs(p-q).max()), 3))
         return found
-    def apart(seed):
-        "The split encoder, its upper layers and a head learning."
-        pasts,items,y,_ = last_decides(EVENTS, seed=seed)
-        split,out = Split(*load_bert()),[]
-        net = PairModel(split.bert)
-        choose_moving(split.bert, f'top-{len(split.bert.encoder.layer)-DEPTH}')
-        optimizer = torch.optim.AdamW([*decay_groups(split.bert.named_parameters()), dict(params=net.classifier.parameters(), lr=.1, weight_decay=0.)], lr=1e-4)
-        for a in range(0, EVENTS, 16):
-            z = net.classifier(F.normalize(split([(told((o, ())), i) for o,i in zip(pasts[a:a+16], items[a:a+16])]), dim=1))
-            out.append((z[:,1]-z[:,0]).sigmoid().detach().numpy())
-            optimizer.zero_grad()
-            F.cross_entropy(z, torch.from_numpy(y[a:a+16]).long()).backward()
-            torch.nn.utils.clip_grad_norm_(split.bert.parameters(), 1.)
-            optimizer.step()
-        return judge(y, np.concatenate(out).astype(float))
     for seed in seeds:
         yield dict(who='the truth', seed=seed), lambda: judge(*last_decides(EVENTS, seed=seed)[2:])
-        yield dict(who='pair', seed=seed), lambda: run('pair', seed)
-        yield dict(who='statements', seed=seed), lambda: run('statements', seed)
-        yield dict(who='pair, top-2, lower layers apart', seed=seed), lambda: apart(seed)
+        for reads in ('pair', 'prefix', 'statements'): yield dict(who=reads, seed=seed), lambda: run(seed, reads=reads)
+        yield dict(who='lower four layers apart', seed=seed), lambda: run(seed, SplitBert, DEPTH, reads='pair')
+        yield dict(who='all layers apart', seed=seed), lambda: run(seed, SplitBert, 6, reads='pair')
 
 @record.part(events=MOVIES, batch=32)
 def movielens():
@@ -80,8 +87,8 @@ def movielens():
         return out | dict(ms_per_event=round(1e3*(time.process_time()-start)/n, 1))
     yield 'biases', lambda: run(lambda: BiasBaseline(target='label'))
     yield 'statements, frozen', lambda: run(lambda: IncrementalBert(update='head', head_lr=0., device='cpu'))
-    yield 'statements, top-2', lambda: run(lambda: IncrementalBert(device='cpu'))
-    yield 'pair, top-2', lambda: run(lambda: IncrementalBert(reads='pair', history=5, device='cpu'))
+    yield 'statements, all', lambda: run(lambda: IncrementalBert(update='all', device='cpu'))
+    for reads in ('pair', 'prefix'): yield f'{reads}, all', lambda: run(lambda: IncrementalBert(reads=reads, update='all', history=5, device='cpu'))
 
 def asks(n=scale(11, 3)):
     "Users with 100 candidates each, and a history of two likes and two dislikes."
@@ -101,45 +108,47 @@ def clocked(score):
             if n: took.append(1e3*(time.process_time()-start)) # the first warms up
     return {f'p{q}': round(float(np.percentile(took, q)), 1) for q in (50, 99)} | dict(n=len(took))
 
-def read(bert, collate, pairs, size=100):
+def read(model, collate, pairs):
     at = np.argsort(collate.lengths(pairs))
-    for a in range(0, len(pairs), size): bert(**collate.pad([pairs[k] for k in at[a:a+size]]))
+    for a in range(0, len(pairs), model.together): model.embed(**collate.pad([pairs[k] for k in at[a:a+model.together]]))
 
-class Split:
-    "The lower layers read past and item apart; items are stored, and only the layers above the cut read both."
+class Stored:
+    "What a `SplitModel` computes, without the head: items are stored below the cut, and only the layers above it read both."
     def __init__(self, bert, tokenizer): self.bert,self.tokenizer,self.lower,self.there = bert,tokenizer,lower_encoder(bert, DEPTH),{}
-    def below(self, texts):
-        new = sorted({o for o in texts if o not in self.there}, key=len)
-        for a in range(0, len(new), 25):
-            inputs = self.tokenizer(new[a:a+25], padding=True, truncation=True, max_length=128, return_tensors='pt')
-            h = self.lower(**inputs).last_hidden_state
-            self.there.update(zip(new[a:a+25], (o[:n].clone() for o,n in zip(h, inputs['attention_mask'].sum(1).tolist()))))
+    def below(self, texts, kind):
+        new = sorted({o for o in texts if (o, kind) not in self.there}, key=len)
+        for a in range(0, len(new), 16):
+            inputs = self.tokenizer(new[a:a+16], padding=True, truncation=True, max_length=PLACE, return_tensors='pt')
+            ids,mask = (inputs[o][:,kind:] for o in ('input_ids', 'attention_mask'))
+            h = self.lower(ids, mask, torch.full_like(ids, kind), PLACE*kind + torch.arange(ids.shape[1])[None]).last_hidden_state
+            self.there.update(((t, kind), o[:n].clone()) for t,o,n in zip(new[a:a+16], h, mask.sum(1).tolist()))
     def __call__(self, pairs):
-        with torch.no_grad(): self.below([t for pair in pairs for t in pair])
-        return climb(self.bert, DEPTH, [torch.cat([self.there[t], self.there[i][1:]]) for t,i in pairs])
+        with torch.no_grad():
+            for kind,texts in enumerate(zip(*pairs)): self.below(texts, kind)
+        return climb(self.bert, DEPTH, [torch.cat([self.there[t, 0], self.there[i, 1]]) for t,i in pairs])
 
 @record.part(history=2, candidates=100)
 def latency():
-    "Milliseconds of processor time for 100 candidates of one user, history of two likes and two dislikes."
+    "Milliseconds of processor time for 100 candidates of one user, history of two likes and two dislikes; 16 pairs at a time, in order of length."
     def tokens():
         _,tokenizer = load_bert()
         n = [len(o) for pairs in asks() for o in tokenizer(*map(list, zip(*pairs)))['input_ids']]
         return dict(tokens=round(float(np.mean(n)), 1))
-    def whole(make=lambda bert: bert, size=100):
+    def whole(model, collate, make):
         bert,tokenizer = load_bert()
-        bert,collate = make(bert),PairCollator(tokenizer)
-        return clocked(lambda pairs: read(bert, collate, pairs, size))
-    def split(make=lambda bert: bert):
-        s = Split(*load_bert())
+        model,collate = model(make(bert)),collate(tokenizer)
+        return clocked(lambda pairs: read(model, collate, pairs))
+    def stored(make):
+        s = Stored(*load_bert())
         s.bert = make(s.bert)
         with torch.inference_mode():
-            for pairs in asks(): s.below([i for _,i in pairs]) # the catalog is read before anybody asks
+            for pairs in asks(): s.below([i for _,i in pairs], 1) # the catalog is read before anybody asks
         return clocked(s)
     yield 'tokens of a pair', tokens
-    yield 'fp32, four groups by length', lambda: whole(size=25)
-    yield 'int8, four groups by length', lambda: whole(int8, 25)
-    yield 'fp32, lower four layers apart', split
-    yield 'int8 above, lower four layers apart', lambda: split(int8)
+    for name,make in (('fp32', lambda bert: bert), ('int8', int8)):
+        yield f'pair, {name}', lambda: whole(PairModel, PairCollator, make)
+        yield f'prefix, {name}', lambda: whole(PrefixModel, PrefixCollator, make)
+        yield f'lower four layers apart, {name}', lambda: stored(make)
 
 
 if __name__=='__main__': record.main()
