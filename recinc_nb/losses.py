@@ -250,7 +250,7 @@ def hinge_loss_grad(
 
 # %% ../nbs/20_losses.ipynb #ab9655ac
 def sampled_logit(
-    score:np.ndarray, # Logits of a model trained on all positives and some negatives; any shape
+    score:np.ndarray, # Logits of a model trained on a sample of the negatives; any shape
     rate:float,       # Share of the negatives that was kept; in (0, 1]
 )->np.ndarray:        # Logits for the stream as it is; shape of `score`
     """Undo the sampling of negatives: equation (19).
