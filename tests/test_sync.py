@@ -59,6 +59,12 @@ def test_the_index_says_what_the_chapters_say():
     assert not missing, f'the short path leaves out what it needs: {missing}'
 
 
+@pytest.mark.parametrize('branch,tags,wrong', [('main', [], 0), ('v0.1.0', ['v0.1.0'], 0), ('v0.1.0', [], 0), ('dev', [], 1), ('main', ['v0.1.0'], 1), ('v0.2.0', ['v0.1.0'], 2)])
+def test_a_release_installs_itself(branch, tags, wrong):
+    from lint_nbs import release
+    assert len(list(release(branch, '0.1.0', tags)))==wrong
+
+
 def test_ruff():
     "Names that nobody uses, loops that do not do what they say: package, tests, tools and notebooks."
     python('-m', 'ruff', 'check', '--no-cache', '--output-format', 'concise', cwd=root)

@@ -17,7 +17,7 @@ from lint_nbs import NBS, Nb, cfg, is_colab_cell
 record = Record(__file__, 'colab')
 HOME = root/'out'/'colab'
 CHAPTERS = '01_plots', '10_streams', '21_optim', '31_mf_online', '42a_click', '47_live'
-OLD = ['ipython==7.34.0', 'ipykernel<7', 'jupyter_client<9', 'traitlets<6']
+OLD = ['ipython==7.34.0', 'ipykernel==6.17.1', 'jupyter_client==7.4.9', 'notebook==6.5.7', 'widgetsnbextension==3.6.10', 'traitlets==5.7.1']   # as Colab pins them
 BORROWED = ('torch', 'torchgen', 'functorch')
 SHELL = '''from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
