@@ -233,9 +233,9 @@ def last_decides(
 
 # %% ../nbs/42_bert.ipynb #36838f14
 class PrefixCollator(PairCollator): # lint: long
-    """Pairs for `PrefixModel`: each distinct past once, and the items behind it. A past has three
-    quarters of `max_length`, marks included, and loses its beginning where it is longer; an item has
-    the rest, and loses its end.
+    """Pairs for `PrefixModel`: each distinct past once, and the items behind it. A past has
+    three quarters of `max_length`, marks included, and loses its beginning where it is
+    longer; an item has the rest, and loses its end.
 
     Raises `ValueError` for a `max_length` below 8, in which an item has no room."""
     def __init__(self,
@@ -243,17 +243,17 @@ class PrefixCollator(PairCollator): # lint: long
         max_length:int=128, # Tokens per pair
     ):
         if max_length<8: raise ValueError(
-            f"PrefixCollator: max_length is {max_length}; an item has a quarter of it, so give 8 or more")
+            f"PrefixCollator: max_length is {max_length}; an item has a quarter; give 8 or more")
         super().__init__(tokenizer, max_length)
 
     def _tokens(self, said, extra=0):
-        "Distinct pasts and items with their numbers, the tokens of each, and their room; `extra` more are read."
+        "Distinct pasts and items with their numbers, their tokens, their room (`extra` more)."
         rooms = self.max_length - self.max_length//4, self.max_length//4
         found = [{o: n for n,o in enumerate(dict.fromkeys(texts))} for texts in zip(*said)]
-        pasts = self.tokenizer([*found[0]], truncation=True, max_length=rooms[0]+extra)['input_ids']
+        pasts = self.tokenizer([*found[0]], truncation=True, max_length=rooms[0]+extra)
         items,most = self.tokenizer([*found[1]], verbose=False)['input_ids'],rooms[1]+extra
-        items = [[*o[1:-1][:most-1], o[-1]] for o in items] # without [CLS]; the last mark stays
-        return found,pasts,items,rooms
+        items = [[*o[1:-1][:most-1], o[-1]] for o in items] # without [CLS]
+        return found,pasts['input_ids'],items,rooms
 
     def lengths(self,
         said, # Pairs of texts
@@ -266,7 +266,7 @@ class PrefixCollator(PairCollator): # lint: long
     def n_cut(self,
         examples, # Dicts with text and text_pair
     )->int: # Between 0 and the number of examples
-        "How many examples do not fit whole: the past into three quarters of `max_length`, the item into one."
+        "How many have a past above three quarters of `max_length`, or an item above one."
         if not examples: return 0
         said = [(told(o['text']), o['text_pair']) for o in examples]
         (pasts, items),p,i,rooms = self._tokens(said, 1)
@@ -274,40 +274,44 @@ class PrefixCollator(PairCollator): # lint: long
 
     def pad(self,
         said, # Pairs of texts
-    )->dict:  # input_ids, attention_mask (n_pairs, T); past_ids, past_mask (n_pasts, S); past (n_pairs,)
-        "Tokens of the item of each pair, of the distinct pasts, and which past stands before which item."
+    )->dict:  # What `PrefixModel.embed` takes
+        "Tokens of each pair's item, of the distinct pasts, and which past is whose."
         (pasts, items),p,i,_ = self._tokens(said)
         def together(ids):
             longest,pad = max(map(len, ids)),self.tokenizer.pad_token_id
-            rows = [(o + [pad]*(longest-len(o)), [1]*len(o) + [0]*(longest-len(o))) for o in ids]
+            lack = [longest-len(o) for o in ids]
+            rows = [(o + [pad]*n, [1]*len(o) + [0]*n) for o,n in zip(ids, lack)]
             return [torch.tensor(o) for o in zip(*rows)]
-        (past_ids, past_mask),(ids, mask) = together(p),together([i[items[b]] for _,b in said])
+        names = 'past_ids past_mask input_ids attention_mask past'.split()
         past = torch.tensor([pasts[a] for a,_ in said])
-        return dict(input_ids=ids, attention_mask=mask, past_ids=past_ids, past_mask=past_mask, past=past)
+        return dict(zip(names, [*together(p), *together([i[items[b]] for _,b in said]), past]))
 
 # %% ../nbs/42_bert.ipynb #a7f3801a
 def _through(layer, x, seen, before=()):
-    "A layer on `x`, behind keys and values of what stands before; its output, keys and values: equation (8)."
+    "A layer on `x`, behind keys and values from before; output, keys, values: equation (8)."
     part = layer.attention.self
     heads = lambda o: o.unflatten(-1, (part.num_attention_heads, -1)).transpose(1, 2)
     query,*own = [heads(f(x)) for f in (part.query, part.key, part.value)]
     key,value = (torch.cat([*o], 2) for o in zip(*[o for o in (before, own) if o]))
-    h = F.scaled_dot_product_attention(query, key, value, attn_mask=seen).transpose(1, 2).flatten(2)
-    return layer.feed_forward_chunk(layer.attention.output(h, x)),own
+    h = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    h = layer.attention.output(h.transpose(1, 2).flatten(2), x)
+    return layer.feed_forward_chunk(h),own
 
 # %% ../nbs/42_bert.ipynb #8b898f3f
 class PrefixModel(PairModel): # lint: long
-    """`PairModel` in which the past does not look at the item, so that it is read once for all items: equation (8).
+    """`PairModel` whose past does not look at the item, and is read once for all: equation (8).
 
-    Raises `ValueError` for an encoder that is not a BERT. Source: the mask of a prefix language model,
-    [Raffel et al. 2020](https://doi.org/10.48550/arXiv.1910.10683); here items are read in both directions."""
+    Raises `ValueError` for an encoder that is not a BERT. Source: the mask of a prefix
+    language model, [Raffel et al. 2020](https://doi.org/10.48550/arXiv.1910.10683); here
+    items are read in both directions."""
     together = 128 # so that a past is read once for many items
 
     def __init__(self,
         bert, # A `BertModel` of transformers
     ):
         kind = bert.config.model_type
-        if kind!='bert': raise ValueError(f"PrefixModel: the encoder is a {kind}; use a BERT, or read 'pair'")
+        if kind!='bert': raise ValueError(
+            f"PrefixModel: the encoder is a {kind}; use a BERT, or reads='pair'")
         super().__init__(bert)
 
     def embed(self,
@@ -322,7 +326,8 @@ class PrefixModel(PairModel): # lint: long
         for layer in self.bert.encoder.layer:
             x,own = _through(layer, x, past_mask[:,None,None].bool())
             kept.append(own)
-        size = 16 if input_ids.device.type=='cpu' else len(input_ids) # short rows of about one length are read together
+        # short rows of about one length are read together
+        size = 16 if input_ids.device.type=='cpu' else len(input_ids)
         for rows in (slice(a, a+size) for a in range(0, len(input_ids), size)):
             longest = int(attention_mask[rows].sum(1).max())
             short = input_ids[rows,:longest],attention_mask[rows,:longest]
@@ -331,8 +336,9 @@ class PrefixModel(PairModel): # lint: long
 
     def _behind(self, kept, past_mask, past, ids, mask):
         "Some items, behind the keys and values of their pasts."
-        at = past_mask.sum(1)[past][:,None] + torch.arange(ids.shape[1], device=ids.device) # positions go on
-        x = self.bert.embeddings(input_ids=ids, token_type_ids=torch.ones_like(ids), position_ids=at)
+        n = torch.arange(ids.shape[1], device=ids.device)
+        at,kind = past_mask.sum(1)[past][:,None] + n,torch.ones_like(ids) # positions go on
+        x = self.bert.embeddings(input_ids=ids, token_type_ids=kind, position_ids=at)
         seen = torch.cat([past_mask[past], mask], 1)[:,None,None].bool()
         for layer,before in zip(self.bert.encoder.layer, kept):
             x,_ = _through(layer, x, seen, [o[past] for o in before])
@@ -347,4 +353,5 @@ class PrefixModel(PairModel): # lint: long
         **rows,         # The rest of a collator's batch
     ):
         "Logits of dislike and like for a collator's batch; shape (B, 2)."
-        return self.score(self.embed(input_ids, attention_mask, past_ids, past_mask, past), **rows)
+        x = self.embed(input_ids, attention_mask, past_ids, past_mask, past)
+        return self.score(x, **rows)

@@ -217,7 +217,7 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         offset:str|None=None,     # Column with what another model knows of each event, added to the score, in nats; None reads none
         prior=None,               # A learner of ids and labels; its log-odds are added to the score, and it learns the same events
         remedies:tuple=(),        # What mends its updates: `Remedy`
-        reads:str='statements',   # 'statements': each once, the bi-encoder; 'pair': past and item in one sequence, the cross-encoder; 'prefix': so, the past once
+        reads:str='statements',   # How BERT reads: 'statements', 'pair' or 'prefix'; see `ClickBert`
     ):
         super().__init__(checkpoint, lr, head_lr, weight_decay, similarity, batch_size, max_length, device, seed, offset, remedies, reads)
         self.update,self.history,self.cache_mb = update,history,cache_mb

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 from fastcore.basics import patch
 from .bert import PairCollator, PairModel, PrefixCollator, PrefixModel
-from .bert import RecommendationDataset, decay_groups, _labels, _offsets, _shifted, _table, _values
+from .bert import RecommendationDataset, decay_groups
+from .bert import _labels, _offsets, _shifted, _table, _values
 from .core import extra, load_state, pick_device, warn_reader
 from .learner import Learner, Remedy, Step, at_least, count, event_weights, finite, from_spec, one_of, optional
 from .streams import Stream
@@ -104,7 +105,7 @@ class ClickCollator: # lint: long
 _NO_BAGS = {'mps'} # devices on which PyTorch 2.8, our floor, has no embedding_bag
 
 def _means(x, which, at):
-    "Mean vector of each event's statements; `at` says where its list begins; zeros where it has none."
+    "Mean vector of each event's statements, whose lists begin at `at`; zeros where there are none."
     if x.device.type not in _NO_BAGS: return F.embedding_bag(which, x, at, mode='mean')
     n = torch.diff(at, append=at.new_tensor([len(which)]))
     event = torch.repeat_interleave(torch.arange(len(at), device=at.device), n)
@@ -135,7 +136,8 @@ class ClickModel(PairModel):
         offset=None, # What another model knows already, added to the score, in nats; shape (B,)
     ):
         "Logits of dislike and like from the vectors of the statements; shape (B, 2)."
-        past = [F.normalize(_means(x, o, at), dim=1) for o,at in ((liked, liked_at), (disliked, disliked_at))]
+        past = (liked, liked_at),(disliked, disliked_at)
+        past = [F.normalize(_means(x, *o), dim=1) for o in past]
         x = x[item]
         like = [(o*x).sum(1, keepdim=True) for o in past]
         return _shifted(self.classifier(torch.cat([*like, x], 1)), offset)
@@ -163,19 +165,24 @@ def surer(
 # %% ../nbs/42a_click.ipynb #e501811d
 _LR = {True: 1e-4, False: 1e-3} # trained on language or not; the first by tools/tune.py
 _DRIFT = 1e-4 # how much of its first covariance an event gives back to the head
-_READERS = dict(statements=(ClickModel, ClickCollator), pair=(PairModel, PairCollator), prefix=(PrefixModel, PrefixCollator))
+_READERS = dict(statements=(ClickModel, ClickCollator), pair=(PairModel, PairCollator),
+                prefix=(PrefixModel, PrefixCollator))
 
 # %% ../nbs/42a_click.ipynb #8f6a4ca5
 class ClickBert(Learner): # lint: long
     """BERT as a click model that learns from a stream: `batch_size` rows are one step, and nothing is ever reset.
     `model_` and `tokenizer_` are built at the first call; `model` and `tokenizer` build them when asked. `n_` counts the events learned,
-    `n_steps_` the steps, `n_cut_` the events whose past or item did not fit whole (see `ClickCollator`)."""
+    `n_steps_` the steps, `n_cut_` the events whose past or item did not fit whole (see `ClickCollator`).
+
+    It reads 'statements', each once (the bi-encoder); or a 'pair', past and item in one sequence (the
+    cross-encoder); or behind a 'prefix', which is the past, read once for all items (`PrefixModel`)."""
     target = 'label' # The column that is read when no y is given
     weighted = True
     cuts = False     # `batch_size` rows are one step, whatever a remedy wants
     _name = (lambda x: isinstance(x, str) and x!=''), 'the name of a column'
     rules = dict(lr=optional(at_least(0)), head_lr=at_least(0), weight_decay=at_least(0), similarity=finite, batch_size=count(1),
-                 max_length=count(3), offset=optional(_name), reads=one_of('statements', 'pair', 'prefix'))
+                 max_length=count(3), offset=optional(_name),
+                 reads=one_of('statements', 'pair', 'prefix'))
     baked = 'checkpoint','similarity','device','reads'
 
     def __init__(self,
@@ -190,7 +197,7 @@ class ClickBert(Learner): # lint: long
         seed:int=0,               # For weights that no file holds
         offset:str|None=None,     # Column with what another model knows of each event, added to the score, in nats; None reads none
         remedies:tuple=(),        # What mends its updates: `Remedy`
-        reads:str='statements',   # 'statements': each once, the bi-encoder; 'pair': past and item in one sequence, the cross-encoder; 'prefix': so, the past once
+        reads:str='statements',   # How BERT reads: 'statements', 'pair' or 'prefix'
     ):
         self.checkpoint,self.lr,self.head_lr,self.weight_decay = checkpoint,lr,head_lr,weight_decay
         self.similarity,self.batch_size,self.max_length,self.device,self.seed = similarity,batch_size,max_length,device,seed
@@ -210,10 +217,11 @@ class ClickBert(Learner): # lint: long
         self._check_places(bert)
         try:
             model,collate = _READERS[self.reads]
-            similarity = (self.similarity if self.checkpoint_.real else 0.,) if model is ClickModel else ()
-            self.model_ = model(bert, *similarity).to(str(self.device_)).eval()
+            own = (self.similarity*self.checkpoint_.real,) if model is ClickModel else ()
+            self.model_ = model(bert, *own).to(str(self.device_)).eval()
             self.collate_ = collate(self.tokenizer_, self.max_length)
-            self.together_ = model.together if self.device_.kind=='cpu' else 256 # texts per forward pass; few do not fill a card
+            # texts per forward pass; few do not fill a card
+            self.together_ = model.together if self.device_.kind=='cpu' else 256
             self.freeze()
             groups = self._moving_groups()
         except BaseException:

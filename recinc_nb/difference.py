@@ -36,12 +36,14 @@ def paired_bootstrap(
     n_boot:int=1_000,   # How often the stream is drawn anew
     seed:int=0,         # Of the draws
 )->pd.Series:           # difference (a - b), se, low and high (95 %), in the metric's unit
-    """How much two learners differ, and how much of it luck could explain: circular block bootstrap of paired events.
+    """How much two learners differ, and how much of it luck could explain: circular block
+    bootstrap of paired events.
 
-    A trend of the difference over time counts as spread: it makes the interval wider, never narrower.
-    Raises `TypeError` for what is no report, `ValueError` for reports of different events, a metric
-    that is no mean, or a block that does not fit.
-    Source: [Künsch 1989](https://doi.org/10.1214/aos/1176347265); Politis and Romano, 1992, in *Exploring the limits of bootstrap*."""
+    A trend of the difference counts as spread: it makes the interval wider, never narrower.
+    Raises `TypeError` for what is not a report, `ValueError` for reports of different events,
+    a metric that is not a mean, or a block that does not fit.
+    Source: [Künsch 1989](https://doi.org/10.1214/aos/1176347265);
+    Politis and Romano, 1992, in *Exploring the limits of bootstrap*."""
     _check_pair(a, b, block, n_boot)
     values = np.column_stack([a.per_event(metric), b.per_event(metric)])
     means = _resampled(values, block, n_boot, np.random.default_rng(seed))
@@ -60,8 +62,10 @@ def _check_pair(a, b, block, n_boot):
     n = len(a.frame)
     one,two = (o.frame[['user', 'item']].reset_index(drop=True) for o in (a, b))
     if a.stream_name!=b.stream_name or not one.equals(two): raise ValueError(
-        f"paired_bootstrap: {a.name} met {n} events of {a.stream_name}, {b.name} {len(b.frame)} "
-        f"of {b.stream_name}; run both on the same events")
+        f"paired_bootstrap: {a.name} met {n} events of {a.stream_name}, {b.name} "
+        f"{len(b.frame)} of {b.stream_name}; run both on the same events")
     if not 1<=block<=n/10: raise ValueError(
-        f"paired_bootstrap: block is {block} for {n} events; use 1 to {n//10}, ten blocks at least")
-    if n_boot<2: raise ValueError(f"paired_bootstrap: n_boot is {n_boot}; use some hundreds")
+        f"paired_bootstrap: block is {block} for {n} events; use 1 to {n//10}, "
+        "ten blocks at least")
+    if n_boot<2: raise ValueError(
+        f"paired_bootstrap: n_boot is {n_boot}; use some hundreds")

@@ -96,12 +96,12 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
     baked,tuples = ('n_features', 'columns', 'intercept'),('columns', 'rating_range')
 
     def __init__(self,
-        lr:float|None=None,       # Step size η; above 0; constant. None: as tuned, .05 for stars and .2 for likes
-        l2:float=0.,              # Penalty λ on the weights that an event names; at least 0; lr·l2 below 1
+        lr:float|None=None,       # Step size η, constant; above 0. None: .05 for stars, .2 for likes
+        l2:float=0.,              # Penalty λ on weights that an event names; at least 0; lr·l2 below 1
         n_features:int=2**18,     # Number of weights for hashed tables; arrays bring their own
         columns=('user', 'item'), # Columns of a table that become features
         intercept:float=0.,       # What the constant b starts from; stars, or log-odds
-        rating_range:tuple|None=None, # Lowest and highest rating, which are learned as 1 and 5; None: a stream's, or none
+        rating_range:tuple|None=None, # Lowest and highest rating, learned as 1 and 5; None: a stream's
     ):
         self.lr,self.l2,self.n_features,self.columns = lr,l2,n_features,columns
         self.intercept,self.rating_range = intercept,rating_range
@@ -148,7 +148,7 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
             return self.from_stars(pred)
 
     def partial_fit(self,
-        X,      # Stream, any other table, or n dicts: hashed. Array or CSR (n, n_features): as it is
+        X,      # Table or n dicts: hashed. Array or CSR (n, n_features): as it is
         y=None, # What was observed; shape (n,); None reads the column `target` of a table
         sample_weight=None, # What each event counts; shape (n,), at least 0; None for 1
     ):          # The learner itself

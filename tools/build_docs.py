@@ -68,7 +68,9 @@ def tidy_docs(cells, module):
 def is_check(statement):
     "Does a statement compare and show nothing?"
     if isinstance(statement, ast.Assert): return True
-    if isinstance(statement, (ast.For, ast.With)): return any(map(is_check, statement.body)) and all(is_check(o) or isinstance(o, ast.Assign) for o in statement.body)
+    if isinstance(statement, (ast.For, ast.With, ast.If)):
+        inside = statement.body + getattr(statement, 'orelse', [])
+        return any(map(is_check, inside)) and all(is_check(o) or isinstance(o, ast.Assign) for o in inside)
     if not isinstance(statement, ast.Expr): return False
     calls = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
     return all(isinstance(o, ast.Call) and re.match(r'(np\.testing|torch\.testing|test_|check_|assert_)', ast.unparse(o.func)) for o in calls)

@@ -598,8 +598,19 @@ def owner_pattern():
     return re.compile(rf'{re.escape(host)}[/:]{re.escape(owner)}\b|(?<![\w.-]){re.escape(owner)}/{re.escape(cfg.repo)}\b|{re.escape(cfg.doc_host)}')
 
 
+def tags():
+    "The tags of the commit that is checked out"
+    return subprocess.run(['git', 'tag', '--points-at', 'HEAD'], cwd=ROOT, capture_output=True, text=True).stdout.split()
+
+def release(branch, version, tags):
+    "What is wrong with the branch of settings.ini, which badges and install cells name: a reader of a release must get that release"
+    if branch not in ('main', f'v{version}'): yield f'settings.ini: branch is {branch}; write main, or v{version} in the commit of that release'
+    if tags and branch not in tags: yield f"settings.ini: this commit is tagged {', '.join(tags)}, but its install cells name {branch}; set branch to the tag, then lint_nbs.py --fix, and tag that commit"
+
+
 def repository():
     "Messages about text files: the owner is named in settings.ini alone, and no file names a path of one machine"
+    yield from release(cfg.branch, cfg.version, tags())
     for p,text in derived_files().items():
         if not p.exists() or p.read_text(encoding='utf-8')!=text: yield f'{p.name}: is not what settings.ini gives; run python tools/lint_nbs.py --fix'
     owner = owner_pattern()
