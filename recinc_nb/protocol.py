@@ -531,6 +531,7 @@ class _TopRun: # lint: long
     "The rules above, from stream to stream."
     def __init__(self, model, k, positive, name):
         self.model,self.k,self.positive,self.only = model,k,positive,getattr(model, 'positive_only', False)
+        self.alone = self.only and not getattr(model, 'reads_rest', False) # positives alone are learned
         self.items,self.users,self.own = _Order(),_Order(),{}
         self.kept,self.n,self.seconds,self.first_name = [],0,0.,None
         self.score = _Scorer(model, self.items, name)
@@ -539,20 +540,20 @@ class _TopRun: # lint: long
         if a<b: self.model.partial_fit({o: c[a:b] for o,c in columns.items()}, y[a:b].copy())
 
     def learn_positive(self, columns, y, n, user, item):
-        if hasattr(self.model, 'learn_one'): self.model.learn_one(user, item, 1.) # the same, and quicker
+        if hasattr(self.model, 'learn_one') and not hasattr(self.model, 'clock_'): self.model.learn_one(user, item, 1.) # the same, and quicker
         else: self.learn(columns, y, n, n+1)
 
     def follow(self, s, alone):
         "Ask and learn; yields after each positive."
         target = _target(self.model, s, 'label' if self.only else None, 'prequential_topn')
-        columns,chosen,before = {o: s.events[o].to_numpy() for o in s.events},np.flatnonzero(_positives(s, self.positive)),len(self.items.names)
-        users,y = columns['user'].tolist(),np.ones(len(s)) if self.only else columns[target]
+        columns,good,before = {o: s.events[o].to_numpy() for o in s.events},_positives(s, self.positive),len(self.items.names)
+        chosen,users,y = np.flatnonzero(good),columns['user'].tolist(),np.asarray(good, dtype=np.float64) if self.only else columns[target]
         item,user = self.items(columns['item'].tolist()),self.users(users)
         met = [before, *np.maximum(np.maximum.accumulate(item)+1, before).tolist()] # items met before each event
         self.score.begin(columns)
         start,found,done = time.perf_counter(),[],0
         for n in chosen.tolist():
-            if not self.only:
+            if not self.alone:
                 self.learn(columns, y, done, n)
                 done = n
             own = self.own.get(user[n])
@@ -560,9 +561,9 @@ class _TopRun: # lint: long
             if item[n] not in own.has:
                 found.append((n, *self.ask(n, item[n], met[n], own)))
                 own.add(item[n])
-            if self.only: self.learn_positive(columns, y, n, users[n], self.items.names[item[n]])
+            if self.alone: self.learn_positive(columns, y, n, users[n], self.items.names[item[n]])
             yield n
-        if not self.only: self.learn(columns, y, done, len(s))
+        if not self.alone: self.learn(columns, y, done, len(s))
         self.seconds += time.perf_counter()-start
         self.keep(s, found, alone)
 
@@ -592,7 +593,8 @@ def prequential_topn( # lint: long
 )->TopReport:      # One row per positive, and the metrics
     """Before each positive, rank every item met so far that the user has no positive on; then learn the event.
 
-    A learner with `positive_only = True` learns the positives alone (y is 1), others every event. Items that the learner
+    A learner with `positive_only = True` learns the positives alone (y is 1), or with `reads_rest = True` the others too (y is 0);
+    all other learners learn every event as it is. Items that the learner
     itself has not met score as its `predict_one` says of a stranger, or below all others if it has none.
     Raises `TypeError` for what is no learner or no stream, `ValueError` for an empty stream, streams of two kinds, k below 1,
     an unknown column or one that holds other things than 0 and 1, no positive at all, or a score that is nan.
