@@ -22,6 +22,7 @@ _where = dict(
     stack=['OnlineStack'],
     mf_rank=['BPRMF', 'ISGD', 'RAISGD'],
     mf_next=['ImplicitALS', 'RankStack', 'SoftmaxMF'],
+    visit=['ClockItems', 'VisitStack'],
     text=['item_vectors'],
     bert_online=['IncrementalBert', 'UpdatePolicy'],
     lora=['LoRA', 'TwinLoRA'],

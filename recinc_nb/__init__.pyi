@@ -18,6 +18,7 @@ from .clock import ClockFilter as ClockFilter
 from .stack import OnlineStack as OnlineStack
 from .mf_rank import BPRMF as BPRMF, ISGD as ISGD, RAISGD as RAISGD
 from .mf_next import ImplicitALS as ImplicitALS, RankStack as RankStack, SoftmaxMF as SoftmaxMF
+from .visit import ClockItems as ClockItems, VisitStack as VisitStack
 from .text import item_vectors as item_vectors
 from .bert_online import IncrementalBert as IncrementalBert, UpdatePolicy as UpdatePolicy
 from .lora import LoRA as LoRA, TwinLoRA as TwinLoRA

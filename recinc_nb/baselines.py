@@ -168,6 +168,7 @@ def item_item_scores(
     decay,  # What a like weighs against the one after it; in (0, 1]
     shrink, # Added to each count; at least 0
     out,    # Receives the scores; shape (n_items,), float64
+    keep=None, # What a like leaves of those before it, on top of `decay`; shape (n_likes,), float64; None for all of it
 ):
     "Score all items for one user: equation (5)."
     out[:] = 0.
@@ -176,6 +177,7 @@ def item_item_scores(
         j = item[at]
         f = w/np.sqrt(count[j]+shrink)
         for i in range(len(out)): out[i] += f*pairs[j,i]
+        if keep is not None: w *= keep[at]
         at,w = before[at],w*decay
     for i in range(len(out)):
         if out[i]>0: out[i] /= np.sqrt(count[i]+shrink)
@@ -196,6 +198,7 @@ def item_item_sweep( # lint: long
     decay,   # What a like weighs against the one after it; in (0, 1]
     shrink,  # Added to each count; at least 0
     learn,   # Learn, or only predict?
+    keep=None, # As in `item_item_scores`; pairs are counted without it
 ):
     "Score pairs with equation (5) and, if asked, learn the likes, event by event."
     for n in range(len(users)):
@@ -204,6 +207,7 @@ def item_item_sweep( # lint: long
         while at>=0 and w>1e-9:
             j = item[at]
             total += w/np.sqrt(count[j]+shrink)*pairs[j,i]
+            if keep is not None: w *= keep[at]
             at,w = before[at],w*decay
         pred[n] = total/np.sqrt(count[i]+shrink) if total>0 else 0.
         if not (learn and y[n]>=.5): continue
@@ -243,7 +247,7 @@ class ItemItem(IdLearner): # lint: long
     `predict` gives sums of cosines, not probabilities. Learns from likes alone; `n_skipped_` counts the other events.
     Raises `ValueError` beyond 20,000 items.
     Source: [Sarwar et al. 2001](https://doi.org/10.1145/371920.372071)."""
-    target,positive_only = 'label',True
+    target,positive_only,keep_ = 'label',True,None
     def __init__(self,
         decay:float=.85,         # What a user's like weighs against the one after it; in (0, 1]; 1 is the plain cosine
         shrink:float=10.,        # Added to the likes of each item; at least 0
@@ -272,12 +276,17 @@ class ItemItem(IdLearner): # lint: long
             need = int(self.n_likes_[0] + (y>=.5).sum())
             self.item_,self.before_ = grow_rows(self.item_, need),grow_rows(self.before_, need)
             self.n_skipped_ += int((y<.5).sum())
-        item_item_sweep(users, items, y, pred, *self.tables(), self.n_likes_, float(self.decay), float(self.shrink), learn)
+        item_item_sweep(users, items, y, pred, *self.tables(), self.n_likes_, float(self.decay), float(self.shrink), learn, self.keep_)
 
     def tables(self): return self.count_,self.pairs_,self.last_,self.item_,self.before_
     def popular(self): return self.count_[:len(self.items_)]
     def wipe_user(self, u): # the chain of likes is cut off; what it says of pairs of items stays
         self.item_,self.before_,self.n_likes_ = unchain(u, self.last_, self.item_, self.before_, self.n_likes_)
+
+    def all_scores(self, u): # by row of `items_`
+        out = np.empty(len(self.items_))
+        item_item_scores(u, *self.tables(), float(self.decay), float(self.shrink), out, self.keep_)
+        return out
 
     def score_items(self,
         user, # An id
@@ -285,9 +294,7 @@ class ItemItem(IdLearner): # lint: long
         "Score every item met so far for one user, in one sweep over the user's likes."
         with self._lock:
             self.ready()
-            out = np.empty(len(self.items_))
-            item_item_scores(self.users_.row(user), *self.tables(), float(self.decay), float(self.shrink), out)
-            return out
+            return self.all_scores(self.users_.row(user))
 
     def similar(self,
         item,     # An id that was met

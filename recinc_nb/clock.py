@@ -145,8 +145,7 @@ class Timed(IdLearner): # lint: long
         finally: o._now = None
 
     def _read(self, X, y, weight, method):
-        cols = read_table(X, y, self.target, self._who(method), more=('time',))
-        if weight is not None: weight = self._weights(weight, len(cols['y']), self._who(method))
+        cols,weight = super()._read(X, y, weight, method, ('time',))
         self._now = _times(cols, self._who(method))
         return cols,weight
 

@@ -447,7 +447,7 @@ class HybridStack(_WithText, OnlineStack): # lint: long
         self.remember_seen,self.rating_range = remember_seen,rating_range
 
     rules = {**OnlineStack.rules, 'like_from': optional(finite)}
-    baked = *OnlineStack.baked,'features','like_from'
+    baked,n_more = (*OnlineStack.baked, 'features', 'like_from'),OnlineStack.n_more + 7
 
     def team(self): return [*super().team(), TextFilter(self.features)]
 
@@ -455,8 +455,7 @@ class HybridStack(_WithText, OnlineStack): # lint: long
         super().begin()
         L,width = len(self.learners_),self.rows_['user']['table'].shape[1]
         self.rows_['user'] = Rows(table=((width,), np.float64), past=((_PAST,), np.int64), left=((_PAST,), np.float64), counts=((), np.int64))
-        self.weights_ = np.r_[np.full(L-1, .3/max(L-1, 1)), .7 if L>1 else 1., np.zeros(len(self.weights_)-L + 7)]
-        self.inverse_ = np.eye(len(self.weights_))/self.l2
+        self.weights_ = np.r_[np.full(L-1, .3/max(L-1, 1)), .7 if L>1 else 1., np.zeros(self.n_more)]
         self._products,self._together = (np.zeros((0, 0), dtype=np.float32) for _ in range(2))
         self.like_,self.like_inverse_ = np.array([0., 2.]),np.eye(2)
 
@@ -500,5 +499,6 @@ class HybridStack(_WithText, OnlineStack): # lint: long
 
     @classmethod
     def upgrade(cls, config, arrays):
+        config,arrays = super().upgrade(config, arrays)
         learners = [{**o, 'params': TextFilter.upgrade(o, {})[0]['params']} if o['class']=='TextFilter' else o for o in config['learners']]
         return {**config, 'learners': learners},_renamed(arrays, past='user_past', left='user_left', counts='user_counts')

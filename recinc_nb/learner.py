@@ -1037,10 +1037,10 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
                         "{}(rating_range=(lowest, highest))".format(who, low, high, *self.rating_range_, type(self).__name__))
         return self.to_stars(y)
 
-    def _read(self, X, y, weight, method):
+    def _read(self, X, y, weight, method, more=()):
         who = self._who(method)
         likes = self.positive_only and y is None and not {'rating', 'label'} & set(table_columns(X, who)) # no column needs to say so
-        cols = read_table(X, y, None if likes else self.target, who)
+        cols = read_table(X, y, None if likes else self.target, who, more=more)
         if likes: cols['y'] = np.ones(len(cols['user']))
         if weight is not None: weight = self._weights(weight, len(cols['y']), who)
         return cols,weight

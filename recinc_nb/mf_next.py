@@ -10,7 +10,7 @@ __all__ = ['als_fold_in', 'implicit_als_sweep', 'ImplicitALS', 'softmax_sweep', 
 import numpy as np
 from fastcore.basics import patch
 from numba import njit
-from .baselines import ItemItem, item_item_scores
+from .baselines import ItemItem
 from .learner import IdLearner, Members, Remedy, above, count, grow_rows, optional, share
 from .mf_rank import LikesLearner, append_like, dot_rows, first_like, has_liked, random_row
 
@@ -368,6 +368,7 @@ class RankStack(IdLearner): # lint: long
     target,positive_only = 'label',True
     _dict = (lambda x: isinstance(x, dict)),'a dict from names of settings to values'
     rules,baked = dict(n_factors=count(1), lr=above(0), softmax=optional(_dict), pairs=optional(_dict)),('softmax', 'pairs')
+    parts = dict(pairs=ItemItem, softmax=SoftmaxMF) # setting to class
     def __init__(self,
         n_factors:int=48,        # Of `SoftmaxMF`; at least 1
         lr:float=.01,            # Step size of the two weights, by AdaGrad; above 0
@@ -378,12 +379,14 @@ class RankStack(IdLearner): # lint: long
     ): self.n_factors,self.lr,self.seed,self.remember_seen,self.softmax,self.pairs = n_factors,lr,seed,remember_seen,softmax,pairs
 
     def members(self): # new ones
-        return [ItemItem(**(self.pairs or {})),SoftmaxMF(**{'n_factors': self.n_factors, 'seed': self.seed, **(self.softmax or {})})]
+        own = dict(softmax=dict(n_factors=self.n_factors, seed=self.seed))
+        return [cls(**{**own.get(name, {}), **(getattr(self, name) or {})}) for name,cls in self.parts.items()]
 
     def begin(self):
         self.members_ = Members(self.members(), type(self).__name__)
         self.members_.adopt(self)
-        self.weights_,self.sums_,self.n_skipped_ = np.full(2, .5),np.zeros(2),0
+        n = len(self.members_)
+        self.weights_,self.sums_,self.n_skipped_ = np.full(n, 1/n),np.zeros(n),0
 
     def grow(self, n_users, n_items): self.members_.grow(n_users, n_items)
 
@@ -391,13 +394,12 @@ class RankStack(IdLearner): # lint: long
     softmax_ = property(lambda self: self.members_[1], doc="The `SoftmaxMF` inside")
 
     def opinions(self, u):
-        "Rows of the items with a like, in the order of their first; which of them the user lacks; both opinions, standardized over those."
-        order,s,mine = self.softmax_.order_['item'],np.empty(len(self.items_)),np.zeros(len(self.items_), dtype=bool)
+        "Rows of the items with a like, in the order of their first; which of them the user lacks; all opinions, standardized over those."
+        order,mine = self.softmax_.order_['item'],np.zeros(len(self.items_), dtype=bool)
         rows = order[:order[-1]]
-        item_item_scores(u, *self.pairs_.tables(), float(self.pairs_.decay), float(self.pairs_.shrink), s)
         _mark_liked(u, self.pairs_.last_, self.pairs_.item_, self.pairs_.before_, mine)
-        X,is_open = np.empty((2, len(rows))),~mine[rows]
-        X[0],X[1] = np.log(np.maximum(self.softmax_.all_scores(u)[rows], 1e-300)),s[rows]
+        share,counts = self.softmax_.all_scores(u)[rows],[m.all_scores(u)[rows] for m in self.members_ if m is not self.softmax_]
+        X,is_open = np.array([np.log(np.maximum(share, 1e-300)), *counts]),~mine[rows]
         for x in X: _standardize(x, is_open)
         return rows,is_open,X
 
@@ -429,8 +431,11 @@ class RankStack(IdLearner): # lint: long
             g = X[:,is_open] @ pi
             self.sums_ += g*g
             self.weights_ -= self.lr*g/np.sqrt(.01 + self.sums_)
-        for m in self.members_: m.sweep(np.array([u]), np.array([i]), np.ones(1), np.empty(1), True)
+        self._teach(self.members_, u, i)
         return pred
+
+    def _teach(self, members, u, i): # a like
+        for m in members: m.sweep(np.array([u]), np.array([i]), np.ones(1), np.empty(1), True)
 
     def score_items(self,
         user, # An id
@@ -491,10 +496,11 @@ def wipe_user(self:ImplicitALS, u):
 @patch
 def check(self:RankStack):
     super(RankStack, self).check()
-    for name,cls in dict(softmax=SoftmaxMF, pairs=ItemItem).items():
+    for name,cls in self.parts.items():
         wrong = [o for o in getattr(self, name) or {} if o not in cls._get_param_names() or o in ('remedies', 'remember_seen')]
         if wrong: raise ValueError(
-            f"RankStack: {name} is {getattr(self, name)!r}; leave out {', '.join(map(repr, wrong))}, {cls.__name__} has no such setting here")
+            f"{type(self).__name__}: {name} is {getattr(self, name)!r}; "
+            f"leave out {', '.join(map(repr, wrong))}, {cls.__name__} has no such setting here")
     for m in self.members(): m.check()
 
 @patch

@@ -173,6 +173,8 @@ class _TopRun: # lint: long
     def __init__(self, model, k, positive, name):
         self.model,self.k,self.positive = model,k,positive
         self.only = getattr(model, 'positive_only', False)
+        # positives alone are learned
+        self.alone = self.only and not getattr(model, 'reads_rest', False)
         self.items,self.users,self.own = _Order(),_Order(),{}
         self.kept,self.n,self.seconds,self.first_name = [],0,0.,None
         self.score = _Scorer(model, self.items, name)
@@ -182,22 +184,23 @@ class _TopRun: # lint: long
 
     def learn_positive(self, columns, y, n, user, item):
         # learn_one is the same, and quicker
-        if hasattr(self.model, 'learn_one'): self.model.learn_one(user, item, 1.)
+        if hasattr(self.model, 'learn_one') and not hasattr(self.model, 'clock_'):
+            self.model.learn_one(user, item, 1.)
         else: self.learn(columns, y, n, n+1)
 
     def follow(self, s, alone):
         "Ask and learn; yields after each positive."
         target = _target(self.model, s, 'label' if self.only else None, 'prequential_topn')
         columns,before = {o: s.events[o].to_numpy() for o in s.events},len(self.items.names)
-        chosen = np.flatnonzero(_positives(s, self.positive))
-        users,y = columns['user'].tolist(),np.ones(len(s)) if self.only else columns[target]
+        good,users = _positives(s, self.positive),columns['user'].tolist()
+        chosen,y = np.flatnonzero(good),good.astype(np.float64) if self.only else columns[target]
         item,user = self.items(columns['item'].tolist()),self.users(users)
         # how many items were met before each event
         met = [before, *np.maximum(np.maximum.accumulate(item)+1, before).tolist()]
         self.score.begin(columns)
         start,found,done = time.perf_counter(),[],0
         for n in chosen.tolist():
-            if not self.only:
+            if not self.alone:
                 self.learn(columns, y, done, n)
                 done = n
             own = self.own.get(user[n])
@@ -205,10 +208,10 @@ class _TopRun: # lint: long
             if item[n] not in own.has:
                 found.append((n, *self.ask(n, item[n], met[n], own)))
                 own.add(item[n])
-            if self.only:
+            if self.alone:
                 self.learn_positive(columns, y, n, users[n], self.items.names[item[n]])
             yield n
-        if not self.only: self.learn(columns, y, done, len(s))
+        if not self.alone: self.learn(columns, y, done, len(s))
         self.seconds += time.perf_counter()-start
         self.keep(s, found, alone)
 
@@ -242,7 +245,8 @@ def prequential_topn( # lint: long
     """Before each positive, rank every item met so far that the user has no positive on;
     then learn the event.
 
-    A learner with `positive_only = True` learns the positives alone (y is 1), others all.
+    A learner with `positive_only = True` learns the positives alone (y is 1), or with
+    `reads_rest = True` the others too (y is 0); all other learners learn every event as it is.
     Items that the learner itself has not met score as its `predict_one` says of a stranger, or
     below all others if it has none.
     Raises `TypeError` for what is not a learner or not a stream, `ValueError` for an empty

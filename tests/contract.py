@@ -1,7 +1,7 @@
 """One table of learners of ids: every promise of the contract is tried over all of them (test_learners, test_remedies, test_threads)."""
 import numpy as np, pandas as pd, pytest
-from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, L2SP, MFStrategy,
-                       OnlineExperts, OnlineStack, Popularity, RankStack, Reservoir, RunningMean, SoftmaxMF, TextFilter, TextRidge)
+from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, ClockItems, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, L2SP, MFStrategy,
+                       OnlineExperts, OnlineStack, Popularity, RankStack, Reservoir, RunningMean, SoftmaxMF, TextFilter, TextRidge, VisitStack)
 from recinc_nb.hybrid import text_features
 
 LEARNERS = {
@@ -14,8 +14,9 @@ LEARNERS = {
     'experts': OnlineExperts([BiasBaseline(), IncrementalMF(n_factors=3, decay_user=.5), GaussianMF(n_factors=2)]), 'experts of labels': OnlineExperts(loss='logistic'),
     'mf, at most 4 rows': IncrementalMF(n_factors=3, max_rows=4), 'isgd': ISGD(n_factors=3), 'raisgd': RAISGD(n_factors=3, n_negatives=2),
     'bpr': BPRMF(n_factors=3), 'implicit als': ImplicitALS(n_factors=3), 'softmax': SoftmaxMF(n_factors=3), 'rank stack': RankStack(n_factors=3),
+    'clock items': ClockItems(memory=30.), 'visit stack': VisitStack(n_factors=3),
     'text ridge': TextRidge(base=BiasBaseline()), 'text filter': TextFilter(), 'hybrid stack': HybridStack()}
-MOVE_OLD_ROWS = {'mf, at most 4 rows', 'bpr', 'softmax', 'rank stack'} # they take rows away, or push other items down
+MOVE_OLD_ROWS = {'mf, at most 4 rows', 'bpr', 'softmax', 'rank stack', 'visit stack'} # they take rows away, or push other items down
 every = pytest.mark.parametrize('name', LEARNERS)
 
 # Settings that change what a learner does: with these, too, it is cut, saved and resumed to the last bit (test_learners).

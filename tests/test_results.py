@@ -4,9 +4,9 @@ from functools import partial
 import pytest
 import record
 from helpers import python, root
-from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalBert,
+from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, ClockItems, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalBert,
                        IncrementalLinear, IncrementalLogistic, TextFilter, TextRidge,
-                       IncrementalMF, ItemItem, OnlineStack, Popularity, RankStack, SoftmaxMF, mf_online, results)
+                       IncrementalMF, ItemItem, OnlineStack, Popularity, RankStack, SoftmaxMF, VisitStack, mf_online, results)
 from recinc_nb.demo import demo
 
 def defaults(cls): return {o.name: o.default for o in inspect.signature(cls).parameters.values()}
@@ -60,6 +60,15 @@ def test_the_clock_was_tuned_on_the_first_30_percent():
     found = results('tuning_clock')
     assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
     assert told(found['best']['ClockFilter']['settings']).items() <= defaults(ClockFilter).items()
+
+
+def test_visits_were_tuned_on_the_first_30_percent_and_reach_their_bar():
+    found,rows = results('tuning_visit'),results('visits')['rows']
+    assert (found['stream'], found['events'])==('MovieLens-100K', 30_000)
+    for cls in (ClockItems, VisitStack): assert found['best'][cls.__name__]['settings'].items() <= defaults(cls).items()
+    for name,bar in {'rating = 5': .198, 'rating ≥ 4': .204}.items():
+        assert min(rows['VisitStack'][name]) >= bar > rows['RankStack'][name][0]
+        assert max(rows, key=lambda o: rows[o][name][1])=='VisitStack'
 
 
 def test_the_learners_of_text_were_tuned_on_the_first_30_percent():

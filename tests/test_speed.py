@@ -21,7 +21,8 @@ def test_the_command_runs_from_outside_and_refuses_what_it_does_not_know(tmp_pat
 def test_the_record_is_of_one_machine_with_every_peer():
     found = results('mf_speed')
     assert {'river', 'implicit', 'vowpalwabbit', 'flurs', 'torch'} <= found['machine'].keys() # no `machine` where there are two
-    assert results('mf_quality')['machine']==found['machine'] and results('mf_quality')['command']=='python tools/speed.py quality'
+    quality = results('mf_quality')                      # what is no time may be made on another machine
+    assert all({'river', 'implicit'} <= o['machine'].keys() for o in quality['made']) and quality['command']=='python tools/speed.py quality'
 
 
 def test_the_chapter_shows_the_rival_in_c():

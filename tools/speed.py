@@ -10,6 +10,7 @@ them. Peers run if they are there (`pip install 'recinc_nb[peers]'`), those that
 in rounds in which rivals alternate; what is compared is the median over rounds of the ratio within a round.
 """
 import ctypes, gc, inspect, itertools, json, os, shutil, subprocess, sys, tempfile, time
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from record import Record, root # before the package: it says where that is, unl
 import numpy as np, pandas as pd
 import recinc_nb
 from recinc_nb.baselines import ItemItem, Popularity
+from recinc_nb.clock import ClockFilter
 from recinc_nb.core import machine, progress, scale
 from recinc_nb.mf_als import GaussianMF, IncrementalALS
 from recinc_nb.stack import OnlineStack
@@ -38,6 +40,8 @@ def has(name):
     "A package that we compare with, or None if it cannot be imported here."
     try: return import_module(name)
     except Exception: return None   # old packages fail in their own ways
+
+def rows_of(name): return scale(True, bool(has(name))) # at full scale every row is named, whoever is there to make it
 
 def peers(): return {o: version(o) for o in PEERS if has(o)}
 
@@ -435,46 +439,86 @@ class ImplicitRefit:
 
 def grid(**values): return [dict(zip(values, o)) for o in itertools.product(*values.values())]
 
-@record.part((), 'mf_quality')
+SEEDS = range(3)
+def spread(x): return [round(float(np.mean(x)), 5), round(float(np.std(x, ddof=1)), 5) if len(x)>1 else 0.]
+
+@cache
+def films(): return movielens_100k().take(scale(100_000, 2_000))
+def first(): return films().take(int(.3*len(films())))
+def ten(m, positive, on=None): return prequential_topn(m, on or films(), positive=positive).summary['hit_rate']
+
+POSITIVES = {'rating = 5': 5., 'rating ≥ 4': 'label'}
+
+@cache
+def best(name):
+    "A peer's settings with the lowest score on the first 30 %."
+    rate = lambda m, **kwargs: prequential(m, first(), metrics=('rmse',), **kwargs).summary['rmse']
+    if name=='river BiasedMF': judge,tried = lambda **s: rate(from_river(river_mf(seed=0, **s))),grid(lr=(.01, .02, .04), l2_latent=(0., .05))
+    elif name=='PyTorch sparse': judge,tried = lambda **s: rate(TorchRatings(**s), batch_size=10),grid(lr=(.02, .04), l2=(0., .02))
+    else:
+        judge = lambda **s: -ten(ImplicitRefit(**s), POSITIVES[name.removeprefix('implicit, ')], first())
+        tried = grid(regularization=(.1, 10.), alpha=(1., 3.))
+    return dict(settings=min((judge(**s), n, s) for n,s in enumerate(progress(tried, f'tuning {name}', 'setting')))[2], tried=len(tried))
+
+ASKED = dict(stream='MovieLens-100K', events=scale(100_000, 2_000), seeds=len(SEEDS), spread='mean, standard deviation over seeds')
+
+@record.part(('ratings',), 'mf_quality', **ASKED)
 def quality():
     "MovieLens-100K, every event predicted before it is learned"
-    stream = movielens_100k().take(scale(100_000, 2_000))
-    first,seeds,tried = stream.take(int(.3*len(stream))),range(3),{}
-    spread = lambda x: [round(float(np.mean(x)), 5), round(float(np.std(x, ddof=1)), 5) if len(x)>1 else 0.]
-
-    def best(name, judge, settings):
-        found = [(judge(**s), n) for n,s in enumerate(progress(settings, f'tuning {name}', 'setting'))]
-        tried[name] = dict(settings=settings[min(found)[1]], tried=len(settings))
-        return tried[name]['settings']
-
-    def rate(make, name, chance=True, **kwargs):
-        models = [make(seed=s) for s in seeds] if chance else [make()]
-        found = [prequential(m, stream, metrics=('rmse', 'mae'), name=name, **kwargs).summary for m in models]
+    def rate(make, chance=True, **kwargs):
+        found = [prequential(m, films(), metrics=('rmse', 'mae'), **kwargs).summary for m in ([make(seed=s) for s in SEEDS] if chance else [make()])]
         return {o: spread([x[o] for x in found]) for o in ('rmse', 'mae')}
+    yield 'IncrementalMF, no factors', lambda: rate(lambda: IncrementalMF(n_factors=0), False)
+    for cls in (IncrementalMF, IncrementalALS, GaussianMF, ClockFilter): yield cls.__name__, lambda: rate(cls)
+    yield 'OnlineStack', lambda: rate(OnlineStack, False)
+    if rows_of('river'): yield 'river BiasedMF', lambda: rate(lambda seed: from_river(river_mf(seed=seed, **best('river BiasedMF')['settings'])))
+    yield 'PyTorch sparse, batches of ten', lambda: rate(lambda seed: TorchRatings(seed=seed, **best('PyTorch sparse')['settings']), batch_size=10)
 
-    ratings = {'IncrementalMF, no factors': rate(lambda: IncrementalMF(n_factors=0), 'no factors', False)}
-    for cls in (IncrementalMF, IncrementalALS, GaussianMF): ratings[cls.__name__] = rate(cls, cls.__name__)
-    ratings['OnlineStack'] = rate(OnlineStack, 'OnlineStack', False)
-    if has('river'):
-        make = lambda seed=0,**s: from_river(river_mf(seed=seed, **s))
-        s = best('river BiasedMF', lambda **s: prequential(make(**s), first, metrics=('rmse',)).summary['rmse'],
-                 grid(lr=(.01, .02, .04), l2_latent=(0., .05)))
-        ratings['river BiasedMF'] = rate(lambda seed: make(seed, **s), 'river BiasedMF')
-    s = best('PyTorch sparse', lambda **s: prequential(TorchRatings(**s), first, metrics=('rmse',), batch_size=10).summary['rmse'],
-             grid(lr=(.02, .04), l2=(0., .02)))
-    ratings['PyTorch sparse, batches of ten'] = rate(lambda seed: TorchRatings(seed=seed, **s), 'PyTorch sparse', batch_size=10)
+@record.part(('tuned on the first 30 %',), 'mf_quality', **ASKED)
+def tuned():
+    "What the peers were given"
+    for name in ['river BiasedMF']*rows_of('river') + ['PyTorch sparse'] + [f'implicit, {o}' for o in POSITIVES if rows_of('implicit')]:
+        yield name, lambda: best(name)
 
-    top = {}
-    for name,positive in (('rating = 5', 5.), ('rating ≥ 4', 'label')):
-        hits = lambda m,on=stream,name=None: prequential_topn(m, on, positive=positive, name=name).summary['hit_rate']
-        top[name] = {cls.__name__: spread([hits(cls())]) for cls in (Popularity, ItemItem)}
-        for cls in (ImplicitALS, SoftmaxMF, RankStack): top[name][cls.__name__] = spread([hits(cls(seed=s)) for s in seeds])
-        if has('implicit'):
-            s = best(f'implicit, {name}', lambda **s: -hits(ImplicitRefit(**s), first),
-                     grid(regularization=(.1, 10.), alpha=(1., 3.)))
-            top[name]['implicit ALS, refit every 1,000'] = spread([hits(ImplicitRefit(seed=o, **s), name='implicit') for o in seeds])
-    return {'stream': stream.name, 'events': len(stream), 'seeds': len(seeds), 'spread': 'mean, standard deviation over seeds',
-            'tuned on the first 30 %': tried, 'ratings': ratings, 'hit rate of ten': top}
+def lists(name):
+    positive = POSITIVES[name]
+    for cls in (Popularity, ItemItem): yield cls.__name__, lambda: spread([ten(cls(), positive)])
+    for cls in (ImplicitALS, SoftmaxMF, RankStack): yield cls.__name__, lambda: spread([ten(cls(seed=s), positive) for s in SEEDS])
+    if rows_of('implicit'): yield 'implicit ALS, refit every 1,000', lambda: spread(
+        [ten(ImplicitRefit(seed=s, **best(f'implicit, {name}')['settings']), positive) for s in SEEDS])
+
+@record.part(('hit rate of ten', 'rating = 5'), 'mf_quality')
+def fives():
+    "Before each five-star rating, a list of ten"
+    yield from lists('rating = 5')
+
+@record.part(('hit rate of ten', 'rating ≥ 4'), 'mf_quality')
+def likes():
+    "Before each rating of four stars or more, a list of ten"
+    yield from lists('rating ≥ 4')
+
+
+@record.part(('rows',), 'visits', stream='MovieLens-100K', spread='hit rate of ten: all events, after event 30,000')
+def visits():
+    "The lists of chapter 36a, each beside its null"
+    from recinc_nb.visit import ClockItems, VisitStack # no older checkout has them
+    stream = movielens_100k().take(scale(100_000, 2_000))
+    when = stream.events['time'].to_numpy()
+    shuffled = Stream(stream.events.assign(time=when[0] + np.r_[0, np.cumsum(np.random.default_rng(0).permutation(np.diff(when)))]))
+    def hits(m, on=stream):
+        found = {}
+        for name,positive in (('rating = 5', 5.), ('rating ≥ 4', 'label')):
+            hit = prequential_topn(clone(m), on, positive=positive).frame['hit']
+            found[name] = [round(float(o.mean()), 5) for o in (hit, hit[hit.index>=.3*len(on)])]
+        return found
+    class Deaf(VisitStack): reads_rest = False
+    yield 'Popularity', lambda: hits(Popularity())
+    yield 'ItemItem', lambda: hits(ItemItem())
+    yield 'ClockItems, pauses shuffled', lambda: hits(ClockItems(), shuffled)
+    yield 'ClockItems', lambda: hits(ClockItems())
+    yield 'RankStack', lambda: hits(RankStack())
+    yield 'VisitStack, told likes alone', lambda: hits(Deaf())
+    yield 'VisitStack', lambda: hits(VisitStack())
 
 
 # strangers

@@ -21,6 +21,7 @@ from recinc_nb.metrics import rmse
 from recinc_nb.protocol import from_river, prequential
 from recinc_nb.topn import prequential_topn
 from recinc_nb.streams import movielens_100k
+from recinc_nb.visit import ClockItems, VisitStack
 
 EVENTS,BERT_EVENTS = scale(30_000, 200),scale(900, 48) # what tuning may see: 30 % of what is reported
 record = Record(__file__)
@@ -172,6 +173,13 @@ def rank():
                          (ImplicitALS, around(dict(alpha=3., l2=10., decay=.9), alpha=(1., 6.), l2=(5., 20.), decay=(.85, .95, 1.))),
                          (SoftmaxMF, around(dict(lr=.1, decay=.85), lr=(.07, .15), decay=(.8, .9, 1.))),
                          (RankStack, around(dict(lr=.01), lr=(.005, .02)))):
+        yield cls.__name__, lambda: best(cls.__name__, missed(cls), settings)
+
+@tuning('miss rate at 10')
+def visit():
+    "ClockItems with the shrinkage of ItemItem; then VisitStack on its defaults: its step, and how the trail fades."
+    for cls,settings in ((ClockItems, grid(decay=(.85, .9, .95), memory=(150., 300., 600., 1_800.), rest=(.05, .1, .2))),
+                         (VisitStack, around(dict(lr=.01, trail=None), lr=(.005, .02), trail=(dict(decay=.85), dict(decay=.95))))):
         yield cls.__name__, lambda: best(cls.__name__, missed(cls), settings)
 
 @tuning('log_loss', BERT_EVENTS)
