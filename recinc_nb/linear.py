@@ -14,7 +14,9 @@ from numba import njit
 from scipy import sparse
 from sklearn.feature_extraction import FeatureHasher
 from .core import warn_reader
-from .learner import Learner, RatingUnit, above, at_least, event_weights, finite, optional, two_numbers
+from .learner import (Learner, RatingUnit, above, at_least, event_weights, finite,
+                               optional,
+                               two_numbers)
 from .streams import read_table, table_columns
 
 # %% ../nbs/22_linear.ipynb #0f833c5f
@@ -31,9 +33,10 @@ def linear_sweep( # lint: long
     l2,        # Penalty on the weights that an event names; at least 0
     logistic,  # Send the score through the sigmoid?
     learn,     # Learn, or only predict?
-    weight=None, # What each event counts: its step is that much longer; shape (n,), float64; None for 1
+    weight=None, # What each event counts, a factor of its step; shape (n,); None for 1
 ):
-    "Equations (1) and (2) for n events, one after the other; changes weights and intercept in place if `learn`."
+    """Equations (1) and (2) for n events, one after the other; changes weights and intercept
+    in place if `learn`."""
     for n in range(len(pred)):
         s = intercept[0]
         for j in range(indptr[n], indptr[n+1]): s += weights[indices[j]]*values[j]
@@ -44,65 +47,84 @@ def linear_sweep( # lint: long
         if learn:
             eta = lr if weight is None else lr*weight[n]
             step,keep = eta*(s - y[n]),1 - eta*l2
-            for j in range(indptr[n], indptr[n+1]): weights[indices[j]] = keep*weights[indices[j]] - step*values[j]
+            for j in range(indptr[n], indptr[n+1]):
+                weights[indices[j]] = keep*weights[indices[j]] - step*values[j]
             intercept[0] -= step
 
 # %% ../nbs/22_linear.ipynb #fc8984e2
+_weights = (lambda x: isinstance(x, (int, np.integer)) and not isinstance(x, bool)
+            and 1<=x<2**31,
+            'a whole number from 1 to 2**31-1')
+
 def _hashed(rows, n_features):
-    return FeatureHasher(int(n_features), input_type='pair').transform(rows) if rows else sparse.csr_matrix((0, n_features))
+    if not rows: return sparse.csr_matrix((0, n_features))
+    return FeatureHasher(int(n_features), input_type='pair').transform(rows)
 
 def hash_features(
-    X,                        # Stream, DataFrame, dict of columns or `datasets` batch, n rows; or n dicts from name to value
+    X,                        # Stream or another table with n rows; or n dicts, name to value
     n_features:int=2**18,     # Columns to hash into; from 1 to 2**31-1
-    columns=('user', 'item'), # Columns of a table that become features; dicts give all they hold
+    columns=('user', 'item'), # Columns of a table that become features; of dicts all do
     who:str='hash_features',  # Name for error messages
 )->sparse.csr_matrix:         # Hashed features; shape (n, n_features), float64
-    """Hash named features into a fixed number of columns, with signs: equation (3). The same in every process.
+    """Hash named features into a fixed number of columns, with signs: equation (7). The same
+    in every process.
 
     Floats are numbers; ints, strings, bools and tuples of them are categories.
     Raises `TypeError`, `KeyError` or `ValueError` that names row and column.
     Source: [Weinberger et al. 2009](https://doi.org/10.1145/1553374.1553516)."""
-    if not _weights[0](n_features): raise ValueError(f"{who}: n_features is {n_features!r}; use {_weights[1]}")
+    if not _weights[0](n_features):
+        raise ValueError(f"{who}: n_features is {n_features!r}; use {_weights[1]}")
     return _hashed(_rows(X, columns, who, {}, set())[0], n_features)
 
 # %% ../nbs/22_linear.ipynb #aee50306
 class IncrementalLinear(RatingUnit, Learner): # lint: long
-    """Linear regression by one constant step per event, on hashed ids or on arrays of features: equations (1) and (2).
+    """Linear regression by one constant step per event, on hashed ids or on arrays of
+    features: equations (1) and (2).
 
-    An update sees the new events and no others. The number of weights is fixed: `n_features` for tables, the width of X for arrays.
-    A `Stream` says on which scale its ratings are, and is learned as 1 to 5; all other numbers are learned as they are.
+    An update sees the new events and no others. The number of weights is fixed: `n_features`
+    for tables, the width of X for arrays.
+    A `Stream` says on which scale its ratings are, and is learned as 1 to 5; all other
+    numbers are learned as they are.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Widrow and Hoff 1960](https://doi.org/10.21236/AD0241531), the LMS rule."""
     target = 'rating'       # The column of a table that is read when no y is given
     _logistic,_tuned = False, .05 # by tools/tune.py
-    _names = (lambda x: not isinstance(x, str) and len(x)>0 and len(set(x))==len(x)),"names of columns, each once, such as ('user', 'item')"
-    rules = dict(lr=optional(above(0)), l2=at_least(0), n_features=_weights, columns=_names, intercept=finite, rating_range=optional(two_numbers))
+    _names = (lambda x: not isinstance(x, str) and len(x)>0 and len(set(x))==len(x),
+              "names of columns, each once, such as ('user', 'item')")
+    rules = dict(lr=optional(above(0)), l2=at_least(0), n_features=_weights, columns=_names,
+                 intercept=finite, rating_range=optional(two_numbers))
     baked,tuples = ('n_features', 'columns', 'intercept'),('columns', 'rating_range')
 
     def __init__(self,
-        lr:float|None=None,       # Step size η; above 0; constant. None: as tuned, .05 for stars and .2 for likes
-        l2:float=0.,              # Penalty λ on the weights that an event names; at least 0; lr·l2 below 1
+        lr:float|None=None,       # Step size η, constant; above 0. None: .05 for stars, .2 for likes
+        l2:float=0.,              # Penalty λ on weights that an event names; at least 0; lr·l2 below 1
         n_features:int=2**18,     # Number of weights for hashed tables; arrays bring their own
         columns=('user', 'item'), # Columns of a table that become features
         intercept:float=0.,       # What the constant b starts from; stars, or log-odds
-        rating_range:tuple|None=None, # Lowest and highest rating, which are learned as 1 and 5; None: a stream's, or none
-    ): self.lr,self.l2,self.n_features,self.columns,self.intercept,self.rating_range = lr,l2,n_features,columns,intercept,rating_range
+        rating_range:tuple|None=None, # Lowest and highest rating, learned as 1 and 5; None: a stream's
+    ):
+        self.lr,self.l2,self.n_features,self.columns = lr,l2,n_features,columns
+        self.intercept,self.rating_range = intercept,rating_range
 
     def rate(self): return float(self._tuned if self.lr is None else self.lr) # step size
 
     def check(self):
         super().check()
         if self.rate()*self.l2>=1: raise ValueError(
-            f"{type(self).__name__}: l2 is {self.l2!r} and lr {self.rate()!r}; use an l2 of at least 0, and less than 1/lr")
+            f"{type(self).__name__}: l2 is {self.l2!r} and lr {self.rate()!r}; use an l2 of "
+            f"at least 0, and less than 1/lr")
 
     def begin(self):
-        self.weights_,self.intercept_,self.kind_ = np.zeros(0),np.array([float(self.intercept)]),None
-        self._kinds,self._said = {},set() # kinds of values by column; columns of which it was said that they have several
+        self.weights_,self.kind_ = np.zeros(0),None
+        self.intercept_ = np.array([float(self.intercept)])
+        # kinds of values by column; columns of which it was said that they have several
+        self._kinds,self._said = {},set()
         self._scale(self.rating_range)
 
     def _sweep(self, M, y, learn, weight=None):
         pred = np.empty(M.shape[0])
-        linear_sweep(M.indptr.astype(np.int64), M.indices.astype(np.int64), M.data, y, pred, self.weights_, self.intercept_,
+        linear_sweep(M.indptr.astype(np.int64), M.indices.astype(np.int64), M.data, y, pred,
+                     self.weights_, self.intercept_,
                      self.rate(), float(self.l2), self._logistic, learn, weight)
         return pred
 
@@ -111,25 +133,30 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
         with self._lock:
             self.ready()
             M,kind,found = self._features(X, who)
-            y,weight = self._observed(X, y, M.shape[0], kind, who),self._counted(weight, M.shape[0], who)
+            y,weight = self._observed(X, y, M.shape[0], kind, who),self._counted(weight,
+                M.shape[0], who)
             if not len(y): return np.empty(0)
             if self.target=='rating': self.take_scale(X, who)
             if not self.kind_: self.weights_,self.kind_ = np.zeros(M.shape[1]), kind
             self._kinds |= found
             pred = self._sweep(M, self.to_stars(y), True, weight)
             self._count += len(y)
-            if not (np.isfinite(pred).all() and np.isfinite(self.intercept_[0])): raise FloatingPointError(
-                f"{who}: predictions overflowed; lower lr, scale the features, and go back to the last save")
+            if not (np.isfinite(pred).all() and np.isfinite(self.intercept_[0])):
+                raise FloatingPointError(
+                f"{who}: predictions overflowed; lower lr, scale the features, and go back to "
+                f"the last save")
             return self.from_stars(pred)
 
     def partial_fit(self,
-        X,      # Stream, any other table, or n dicts: hashed. Array or CSR (n, n_features): as it is
+        X,      # Table or n dicts: hashed. Array or CSR (n, n_features): as it is
         y=None, # What was observed; shape (n,); None reads the column `target` of a table
         sample_weight=None, # What each event counts; shape (n,), at least 0; None for 1
     ):          # The learner itself
-        """Learn events one after the other; nothing learned before is reset, and an empty batch changes nothing.
+        """Learn events one after the other; nothing learned before is reset, and an empty
+        batch changes nothing.
 
-        Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything is learned from it, and
+        Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything is
+        learned from it, and
         `FloatingPointError` when the step is too long and predictions overflow."""
         self._learn(X, y, 'partial_fit', sample_weight)
         return self
@@ -139,13 +166,16 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
         y=None, # What was observed; shape (n,)
         sample_weight=None, # What each event counts; shape (n,), at least 0; None for 1
     )->np.ndarray: # What was predicted for each event before it was learned; shape (n,)
-        "The prequential pass in one sweep: each prediction is made before its event is learned."
+        """The prequential pass in one sweep: each prediction is made before its event is
+        learned."""
         return self._learn(X, y, 'predict_learn', sample_weight)
 
     def predict(self,
         X, # As for `partial_fit`
-    )->np.ndarray: # Predictions, in units of y; probabilities from the logistic one; shape (n,)
-        "Score events; features never met add nothing, and before the first event the intercept alone answers."
+    # Predictions, in units of y; probabilities from the logistic one; shape (n,)
+    )->np.ndarray:
+        """Score events; features never met add nothing, and before the first event the
+        intercept alone answers."""
         with self._lock:
             self.ready()
             M,*_ = self._features(X, self._who('predict'))
@@ -154,7 +184,8 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
 
 # %% ../nbs/22_linear.ipynb #22eb2092
 class IncrementalLogistic(IncrementalLinear): # lint: long
-    """Logistic regression by one constant step per event, on hashed ids or on arrays: equations (1) and (2) with the sigmoid.
+    """Logistic regression by one constant step per event, on hashed ids or on arrays:
+    equations (1) and (2) with the sigmoid.
 
     Labels are numbers from 0 to 1; all else is as for `IncrementalLinear`."""
     target = 'label'
@@ -173,8 +204,11 @@ def learn_one(self:IncrementalLinear,
     x:dict,  # Name to value of each feature; floats are numbers, all else categories
     y:float, # What was observed
 ):           # The learner itself
-    "Learn one event. Raises `TypeError` for what is no dict, `ValueError` for a value that is missing or not finite."
-    if not isinstance(x, Mapping): raise TypeError(f"{self._who('learn_one')}: x is {type(x).__name__}; give a dict of features")
+    """Learn one event. Raises `TypeError` for what is no dict, `ValueError` for a value that
+    is missing or not finite."""
+    if not isinstance(x, Mapping):
+        raise TypeError(
+            f"{self._who('learn_one')}: x is {type(x).__name__}; give a dict of features")
     self._learn([x], [y], 'learn_one')
     return self
 
@@ -183,77 +217,100 @@ def predict_one(self:IncrementalLinear,
     x:dict, # Name to value of each feature
 )->float:   # Prediction, in units of y, or a probability
     "Score one event."
-    if not isinstance(x, Mapping): raise TypeError(f"{self._who('predict_one')}: x is {type(x).__name__}; give a dict of features")
+    if not isinstance(x, Mapping):
+        raise TypeError(
+            f"{self._who('predict_one')}: x is {type(x).__name__}; give a dict of features")
     return float(self.predict([x])[0])
 
 # %% ../nbs/22_linear.ipynb #15b12373
-_WORDS = {bool: 'a bool', int: 'an integer', str: 'a string', tuple: 'a tuple', float: 'a float (a number)'}
+_WORDS = {bool: 'a bool', int: 'an integer', str: 'a string', tuple: 'a tuple',
+          float: 'a float (a number)'}
 
 def _text(value):
     "A category as text that keeps types apart and is the same in every process."
     if isinstance(value, np.generic): value = value.item()
     if isinstance(value, tuple): return f"({','.join(map(_text, value))})"
-    if value is None or value is pd.NA or value is pd.NaT or value!=value: raise ValueError('is missing; drop the row or fill it in')
+    if value is None or value is pd.NA or value is pd.NaT or value!=value:
+        raise ValueError('is missing; drop the row or fill it in')
     if isinstance(value, (date, timedelta)): raise TypeError(
-        f'is the time {value}; give what matters of it: a number, such as the hour as a float, or a category, such as the weekday')
+        f'is the time {value}; give what matters of it: a number, such as the hour as a '
+        f'float, or a category, such as the weekday')
     if not isinstance(value, (bool, int, str)): raise TypeError(
-        f'is {value!r} ({type(value).__name__}); categories are ints, strings, bools or tuples of them')
+        f'is {value!r} ({type(value).__name__}); categories are ints, strings, bools or '
+        f'tuples of them')
     return repr(value)
 
 def _feature(name, value):
     "(name of the feature, its value) for one cell of a table."
     if isinstance(value, (float, np.floating)):
         value = float(value)
-        if name in ('user', 'item') and value!=value: raise ValueError('is missing; drop the row or fill it in')
+        if name in ('user', 'item') and value!=value:
+            raise ValueError('is missing; drop the row or fill it in')
         if not np.isfinite(value): raise ValueError(f'is {value}; drop the row or fill it in')
-        if name in ('user', 'item'): raise ValueError(f'is the number {value}; ids are ints, strings or tuples of them, so convert it')
+        if name in ('user', 'item'):
+            raise ValueError(
+                f'is the number {value}; ids are ints, strings or tuples of them, so convert '
+                f'it')
         return str(name), value
     return f'{name}={_text(value)}', 1.
 
 # %% ../nbs/22_linear.ipynb #e803754f
 def _cells(name, column, who, start=0):
-    "(feature, value) of each cell in a column; ints and strings, which repeat, are worded once."
+    """(feature, value) of each cell in a column; ints and strings, which repeat, are worded
+    once."""
     out,known = [],{}
     for n,value in enumerate(column, start):
         cell = known.get(value) if type(value) in (int, str) else None
         if cell is None:
             try: cell = _feature(name, value)
-            except (TypeError, ValueError) as e: raise type(e)(f"{who}: {name} {e} (row {n})") from None
+            except (TypeError, ValueError) as e:
+                raise type(e)(f"{who}: {name} {e} (row {n})") from None
             if type(value) in (int, str): known[value] = cell
         out.append(cell)
     return out
 
 # %% ../nbs/22_linear.ipynb #146dfeff
 def _tell_kinds(name, column, who, kinds, said):
-    "Warn once when a column brings values of a kind that it never had; `kinds`: name to kinds met."
-    new = {next((o for o in _WORDS if issubclass(t, o)), None): t for t in dict.fromkeys(map(type, column))}
+    """Warn once when a column brings values of a kind that it never had; `kinds`: name to
+    kinds met."""
+    new = {next((o for o in _WORDS if issubclass(t, o)), None): t
+           for t in dict.fromkeys(map(type, column))}
     new.pop(None, None) # scalars of NumPy are told apart where they are read
     met = kinds.get(name, [])
     strange = [o for o in new if o not in met]
     if strange and len({*met, *new})>1 and name not in said:
         said.add(name)
         value = next(o for o in column if type(o) is new[strange[-1]])
-        others = ' and '.join(_WORDS[o] for o in dict.fromkeys([*met, *new]) if o is not strange[-1])
-        warn_reader(f"{who}: {name} {value!r} is {_WORDS[strange[-1]]}, but there is also {others} in that column: 24 and '24' are two "
+        others = ' and '.join(_WORDS[o] for o in dict.fromkeys([*met, *new])
+                              if o is not strange[-1])
+        warn_reader(f"{who}: {name} {value!r} is {_WORDS[strange[-1]]}, but there is also "
+                    f"{others} in that column: 24 and '24' are two "
                     "categories, and 24.0 is a number; convert the column to one kind")
     return {name: met + strange}
 
 # %% ../nbs/22_linear.ipynb #dd706f1c
+# lint: long
 def _rows(X, columns, who, kinds, said):
-    "For each event its (feature, value) pairs: of a table, or of a list of dicts; and the kinds of values that each column holds."
+    """For each event its (feature, value) pairs: of a table, or of a list of dicts; and the
+    kinds of values that each column holds."""
     if isinstance(X, (list, tuple)):
         if not all(isinstance(o, Mapping) for o in X): raise TypeError(
-            f"{who}: got a list of other things than dicts; give a table, or one dict per event")
-        rows = [[cell for name,value in o.items() for cell in _cells(name, [value], who, n)] for n,o in enumerate(X)]
+            f"{who}: got a list of other things than dicts; give a table, or one dict per "
+            f"event")
+        rows = [[cell for name,value in o.items() for cell in _cells(name, [value], who, n)]
+                for n,o in enumerate(X)]
         names = X[0] if len(X)==1 else dict.fromkeys(name for o in X for name in o)
         lists = {o: [row[o] for row in X if o in row] for o in names}
     else:
         table = table_columns(X, who)
         gone = [o for o in columns if o not in table]
-        if gone: raise KeyError(f"{who}: no column {gone[0]}; got {', '.join(map(str, table))}")
+        if gone:
+            raise KeyError(f"{who}: no column {gone[0]}; got {', '.join(map(str, table))}")
         lists = {o: _list(table[o], o, who) for o in columns}
         sizes = {o: len(x) for o,x in lists.items()}
-        if len(set(sizes.values()))>1: raise ValueError(f"{who}: columns differ in length: {sizes}; give one value per event")
+        if len(set(sizes.values()))>1:
+            raise ValueError(
+                f"{who}: columns differ in length: {sizes}; give one value per event")
         rows = list(zip(*(_cells(o, x, who) for o,x in lists.items())))
     found = {}
     for o,x in lists.items(): found |= _tell_kinds(o, x, who, kinds, said)
@@ -261,45 +318,59 @@ def _rows(X, columns, who, kinds, said):
 
 def _list(column, name, who):
     if getattr(getattr(column, 'dtype', None), 'kind', '') in ('M', 'm'): raise TypeError(
-        f"{who}: {name} holds times ({column.dtype}); give what matters of them: a number, such as the hour as a float, "
+        f"{who}: {name} holds times ({column.dtype}); give what matters of them: a number, "
+        "such as the hour as a float, "
         "or a category, such as the weekday")
     if isinstance(column, (str, bytes)) or not hasattr(column, '__iter__'): raise TypeError(
         f"{who}: {name} is {column!r}, which is not a column; give one value per event")
     return column.tolist() if hasattr(column, 'tolist') else list(column)
 
-_weights = (lambda x: isinstance(x, (int, np.integer)) and not isinstance(x, bool) and 1<=x<2**31),'a whole number from 1 to 2**31-1'
-
 # %% ../nbs/22_linear.ipynb #1aa28a17
+# lint: long
 def _matrix(X, who):
-    "A dense array or sparse matrix as CSR with float64 values; dense rows keep their zeros, for every weight is theirs."
-    if X.dtype.kind not in 'biufO': raise ValueError(f"{who}: X holds {X.dtype}, which is no number; give floats, or a table to be hashed")
+    """A dense array or sparse matrix as CSR with float64 values; dense rows keep their zeros,
+    for every weight is theirs."""
+    if X.dtype.kind not in 'biufO':
+        raise ValueError(
+            f"{who}: X holds {X.dtype}, which is no number; give floats, or a table to be "
+            f"hashed")
     if not sparse.issparse(X):
         try: X = np.asarray(X, dtype=np.float64)
-        except (TypeError, ValueError): raise ValueError(f"{who}: X holds what is no number; give floats, or a table to be hashed") from None
-    if X.ndim!=2: raise ValueError(f"{who}: X has shape {X.shape}; give one row per event, shape (n, n_features)")
+        except (TypeError, ValueError): raise ValueError(
+            f"{who}: X holds what is no number; give floats, or a table to be hashed") from None
+    if X.ndim!=2:
+        raise ValueError(
+            f"{who}: X has shape {X.shape}; give one row per event, shape (n, n_features)")
     if not X.shape[1]: raise ValueError(f"{who}: X has no columns; give at least one feature")
     if sparse.issparse(X):
         out = sparse.csr_matrix(X, dtype=np.float64, copy=True)
         out.sum_duplicates()
     else:
         n,d = X.shape
-        out = sparse.csr_matrix((X.ravel(), np.tile(np.arange(d), n), np.arange(0, n*d+1, d)), shape=X.shape)
+        out = sparse.csr_matrix((X.ravel(), np.tile(np.arange(d), n), np.arange(0, n*d+1, d)),
+                                shape=X.shape)
     ok = np.isfinite(out.data)
     if not ok.all():
         at = int((~ok).argmax())
         n = int(np.searchsorted(out.indptr, at, side='right'))-1
-        raise ValueError(f"{who}: X is {out.data[at]} in row {n}, column {out.indices[at]}; drop the row or fill it in")
+        raise ValueError(
+            f"{who}: X is {out.data[at]} in row {n}, column {out.indices[at]}; drop the row "
+            f"or fill it in")
     return out
 
 # %% ../nbs/22_linear.ipynb #131d2973
 @patch
 def _features(self:IncrementalLinear, X, who):
-    "CSR features, which kind they are, and the kinds of values by column; an error when the weights belong to another kind or width."
+    """CSR features, which kind they are, and the kinds of values by column; an error when the
+    weights belong to another kind or width."""
     array = sparse.issparse(X) or isinstance(X, np.ndarray) and not X.dtype.names
-    rows,found = (None, {}) if array else _rows(X, tuple(self.columns), who, self._kinds, self._said)
-    M,kind = (_matrix(X, who), 'array') if array else (_hashed(rows, self.n_features), 'hashed')
+    rows,found = (None, {}) if array else _rows(X, tuple(self.columns), who, self._kinds,
+        self._said)
+    M,kind = (_matrix(X, who), 'array') if array else (_hashed(rows, self.n_features),
+        'hashed')
     if self.kind_ and (kind, M.shape[1])!=(self.kind_, len(self.weights_)): raise ValueError(
-        f"{who}: got {M.shape[1]} {kind} features, but this learner was begun with {len(self.weights_)} {self.kind_} ones; "
+        f"{who}: got {M.shape[1]} {kind} features, but this learner was begun with "
+        f"{len(self.weights_)} {self.kind_} ones; "
         "give those, or use a new learner")
     return M,kind,found
 
@@ -311,35 +382,46 @@ def _observed(self:IncrementalLinear, X, y, n, kind, who):
         X = dict(user=range(n), item=range(n))
     else:
         table = table_columns(X, who)
-        if y is None and self.target not in table: raise KeyError(f"{who}: no column {self.target}; got {', '.join(map(str, table))}")
-        if not ('user' in table and 'item' in table): X,y = dict(user=range(n), item=range(n)),table[self.target] if y is None else y
+        if y is None and self.target not in table:
+            raise KeyError(f"{who}: no column {self.target}; got {', '.join(map(str, table))}")
+        if not ('user' in table and 'item' in table):
+            X,y = dict(user=range(n), item=range(n)),table[self.target] if y is None else y
     y = read_table(X, y, self.target, who)['y']
-    if len(y)!=n: raise ValueError(f"{who}: X and y differ in length, {n} and {len(y)}; give one number per row")
+    if len(y)!=n:
+        raise ValueError(
+            f"{who}: X and y differ in length, {n} and {len(y)}; give one number per row")
     if self._logistic and len(y) and not (y.min()>=0 and y.max()<=1): raise ValueError(
-        f"{who}: labels run from {y.min():g} to {y.max():g}; give numbers from 0 to 1, or use IncrementalLinear for ratings")
+        f"{who}: labels run from {y.min():g} to {y.max():g}; give numbers from 0 to 1, or use "
+        f"IncrementalLinear for ratings")
     return y
 
 @patch
 def _counted(self:IncrementalLinear, weight, n, who): # sample_weight, checked
     weight = event_weights(weight, n, who)
     if weight is not None and n and self.rate()*self.l2*weight.max()>=1: raise ValueError(
-        f"{who}: sample_weight goes up to {weight.max():g}, and lr·l2·weight must stay below 1; give smaller weights, or lower lr or l2")
+        f"{who}: sample_weight goes up to {weight.max():g}, and lr·l2·weight must stay below "
+        f"1; give smaller weights, or lower lr or l2")
     return weight
 
 # %% ../nbs/22_linear.ipynb #e60b6222
 @patch
-def arrays(self:IncrementalLinear): return dict(weights=self.weights_, intercept=self.intercept_)
+def arrays(self:IncrementalLinear):
+    return dict(weights=self.weights_, intercept=self.intercept_)
 
 @patch
 def state(self:IncrementalLinear):
     kinds = {str(o): [k.__name__ for k in x] for o,x in self._kinds.items()}
-    return dict(kind=self.kind_, rating_range=self.rating_range_ and list(self.rating_range_), kinds=kinds)
+    return dict(kind=self.kind_, rating_range=self.rating_range_ and list(self.rating_range_),
+                kinds=kinds)
 
 @patch
 def restore(self:IncrementalLinear, arrays, config):
-    self.weights_,self.intercept_,self.kind_ = arrays['weights'].copy(),arrays['intercept'].copy(),config['kind']
+    self.weights_,self.intercept_ = arrays['weights'].copy(),arrays['intercept'].copy()
+    self.kind_ = config['kind']
     self._scale(config.get('rating_range'))
-    self._kinds = {o: [k for k in _WORDS if k.__name__ in x] for o,x in config.get('kinds', {}).items()}
+    self._kinds = {o: [k for k in _WORDS if k.__name__ in x]
+                   for o,x in config.get('kinds', {}).items()}
 
 @patch(cls_method=True)
-def upgrade(cls:IncrementalLinear, config, arrays): return {'n_events': int(config['kind'] is not None), **config},arrays
+def upgrade(cls:IncrementalLinear, config, arrays):
+    return {'n_events': int(config['kind'] is not None), **config},arrays

@@ -6,6 +6,7 @@ from .learner import Learner, RatingUnit
 __all__: list[str]
 
 def linear_sweep(indptr, indices, values, y, pred, weights, intercept, lr, l2, logistic, learn, weight=None): ...
+_weights: Any
 
 def _hashed(rows, n_features): ...
 
@@ -25,8 +26,8 @@ class IncrementalLinear(RatingUnit, Learner):
     columns: Any
     intercept: float
     rating_range: tuple | None
-    weights_: Any
     intercept_: Any
+    weights_: Any
     kind_: Any
     _kinds: Any
     _said: Any
@@ -69,6 +70,5 @@ def _tell_kinds(name, column, who, kinds, said): ...
 def _rows(X, columns, who, kinds, said): ...
 
 def _list(column, name, who): ...
-_weights: Any
 
 def _matrix(X, who): ...

@@ -267,6 +267,7 @@ class LivePage: # lint: long
         self.rate.on_click(self._guard(self._rate))
         self.undo.on_click(self._guard(self._undo))
         self.again.on_click(self._guard(self._start_over))
+        self.film.on_msg(lambda _,said,__: said.get('event')=='submit' and self.rate.click())
         self.box = w.VBox([self.film, self.stars, w.HBox([self.rate, self.undo, self.again]), self.said, self.lists])
         self._show()
 

@@ -9,17 +9,6 @@ __all__ = ['rmse', 'mae', 'auc', 'user_auc', 'log_loss', 'normalized_entropy', '
 # %% ../nbs/11_metrics.ipynb #b1f43ac8
 import numpy as np, pandas as pd
 
-# %% ../nbs/11_metrics.ipynb #41de97de
-def _pair(y, pred, who):
-    "Both as float64 of one shape (n,), finite; or an error that says what is wrong."
-    y,pred = np.asarray(y, dtype=np.float64), np.asarray(pred, dtype=np.float64)
-    if y.ndim!=1 or y.shape!=pred.shape: raise ValueError(
-        f"{who}: y has shape {y.shape} and pred has shape {pred.shape}; give two arrays of shape (n,)")
-    for name,x in dict(y=y, pred=pred).items():
-        n = int((~np.isfinite(x)).argmax()) if len(x) else 0
-        if len(x) and not np.isfinite(x[n]): raise ValueError(f"{who}: {name} is {x[n]} in row {n}; drop the row")
-    return y,pred
-
 # %% ../nbs/11_metrics.ipynb #94650c48
 def rmse(
     y:np.ndarray,    # What happened; shape (n,); stars
@@ -39,7 +28,8 @@ def mae(
 
 # %% ../nbs/11_metrics.ipynb #3d25ab21
 def _ranks(s, group):
-    "Rank of each score within its group, from 1, ties sharing their mean; also the order and each group's start."
+    """Rank of each score within its group, from 1, ties sharing their mean; also the order and
+    each group's start."""
     order = np.lexsort((s, group))
     g,x = group[order], s[order]
     n = np.arange(len(s))
@@ -54,12 +44,9 @@ def _ranks(s, group):
     return ranks
 
 # %% ../nbs/11_metrics.ipynb #36b835d6
-def _binary(y, who):
-    bad = ~np.isin(y, (0, 1))
-    if bad.any(): raise ValueError(f"{who}: y holds {y[bad][0]}; labels are 0 or 1 (rating >= 4, say)")
-
 def _auc_by_group(y, s, group):
-    "AUC of each group 0..G-1 by equation (3), nan where one class is absent, and the groups' sizes."
+    """AUC of each group 0..G-1 by equation (3), nan where one class is absent, and the groups'
+    sizes."""
     r = _ranks(s, group)
     n = np.bincount(group)
     p = np.bincount(group, weights=y)
@@ -76,7 +63,8 @@ def auc(
     Source: [Hanley and McNeil 1982](https://doi.org/10.1148/radiology.143.1.7063747)."""
     y,score = _pair(y, score, 'auc')
     _binary(y, 'auc')
-    return float(_auc_by_group(y, score, np.zeros(len(y), dtype=np.intp))[0][0]) if len(y) else np.nan
+    return float(_auc_by_group(y, score, np.zeros(len(y), dtype=np.intp))[0][
+        0]) if len(y) else np.nan
 
 # %% ../nbs/11_metrics.ipynb #13bdf712
 def user_auc(
@@ -89,26 +77,13 @@ def user_auc(
     Source: [Zhu et al. 2017](https://doi.org/10.1145/3097983.3098134), there called GAUC."""
     y,score = _pair(y, score, 'user_auc')
     _binary(y, 'user_auc')
-    if len(user)!=len(y): raise ValueError(f"user_auc: {len(user)} users for {len(y)} events; give one user per event")
+    if len(user)!=len(y):
+        raise ValueError(f"user_auc: {len(user)} users for {len(y)} events; give one "
+            f"user per event")
     if not len(y): return np.nan
     values,n = _auc_by_group(y, score, _codes(user))
     ok = np.isfinite(values)
     return float(np.average(values[ok], weights=n[ok])) if ok.any() else np.nan
-
-# %% ../nbs/11_metrics.ipynb #0ef02a70
-def _codes(ids):
-    "Numbers 0..G-1 for ids of any hashable type."
-    ids = np.asarray(ids) if not hasattr(ids, 'to_numpy') else ids.to_numpy()
-    return pd.factorize(ids)[0]
-
-# %% ../nbs/11_metrics.ipynb #677772e1
-def _probs(y, p, who):
-    "Labels and probabilities of one shape (n,); or an error that says what is wrong."
-    y,p = _pair(y, p, who)
-    _binary(y, who)
-    if len(p) and (p.min()<0 or p.max()>1):
-        raise ValueError(f"{who}: p runs from {p.min():.3g} to {p.max():.3g}; give probabilities, not stars or logits")
-    return y,p
 
 # %% ../nbs/11_metrics.ipynb #ada063e8
 def log_loss(
@@ -141,7 +116,8 @@ def calibration_ratio(
 )->float:         # 1 is right on average, 2 promises twice the likes that come; nan if no like came
     """Mean prediction over base rate: equation (5).
 
-    Source: [He et al. 2014](https://doi.org/10.1145/2648584.2648589), there called calibration."""
+    Source: [He et al. 2014](https://doi.org/10.1145/2648584.2648589), there called
+    calibration."""
     y,p = _probs(y, p, 'calibration_ratio')
     return float(p.mean()/y.mean()) if y.any() else np.nan
 
@@ -153,50 +129,44 @@ def calibration(
 )->pd.DataFrame:   # A row per part: events (count), predicted (mean of p), observed (share of likes)
     """Reliability curve: what was promised and what came, in parts of equal size.
 
-    Equal predictions stay in one part, so parts differ in size, and some vanish, where many are equal.
+    Equal predictions stay in one part, so parts differ in size, and some vanish, where many
+    are equal.
     Raises `ValueError` if p is no probability or bins is below 1."""
     y,p = _probs(y, p, 'calibration')
-    if not isinstance(bins, (int, np.integer)) or bins<1: raise ValueError(f"calibration: bins is {bins}; use a whole number from 1 on")
+    if not isinstance(bins, (int, np.integer)) or bins<1:
+        raise ValueError(f"calibration: bins is {bins}; use a whole number from 1 on")
     edges = np.percentile(p, 100*np.linspace(0, 1, bins+1)) if len(p) else np.zeros(2)
     part = pd.DataFrame(dict(p=p, y=y)).groupby(np.searchsorted(edges[1:-1], p))
-    return part.agg(events=('y', 'size'), predicted=('p', 'mean'), observed=('y', 'mean')).reset_index(drop=True)
+    return part.agg(events=('y', 'size'),
+        predicted=('p', 'mean'), observed=('y', 'mean')).reset_index(drop=True)
 
-# %% ../nbs/11_metrics.ipynb #9bb1a69f
+# %% ../nbs/11_metrics.ipynb #17137c2e
 def rank_counts(
     scores:np.ndarray, # Scores of the candidates; shape (n_items,) or (n_events, n_items); -inf: no candidate
     target:np.ndarray, # Column of the item that was chosen; an int or shape (n_events,)
 )->tuple[np.ndarray,np.ndarray]: # better and tied: how many score higher, and how many OTHERS the same; ints, shape of target
     """Where the target stands among the candidates, with the ties counted apart.
 
-    Raises `ValueError` for a score that is nan, a target that is no candidate, or shapes that do not match."""
+    Raises `ValueError` for a score that is nan, a target that is no candidate, or shapes that
+    do not match."""
     s,i = np.asarray(scores, dtype=np.float64), np.asarray(target)
     if s.ndim not in (1, 2) or i.shape!=s.shape[:-1]: raise ValueError(
-        f"rank_counts: scores have shape {s.shape} and target {i.shape}; give one target per row of scores")
-    if i.size and i.dtype.kind not in 'iu': raise ValueError(f"rank_counts: target is {i.dtype}; give columns of scores as ints")
-    if np.count_nonzero(np.isnan(s)): raise ValueError("rank_counts: a score is nan, which has no rank; give -inf to what is no candidate")
+        f"rank_counts: scores have shape {s.shape} and target {i.shape}; give one target per "
+        f"row of scores")
+    if i.size and i.dtype.kind not in 'iu':
+        raise ValueError(f"rank_counts: target is {i.dtype}; give columns of scores as ints")
+    if np.count_nonzero(np.isnan(s)):
+        raise ValueError("rank_counts: a score is nan, which has no rank; give -inf to what "
+            "is no candidate")
     if i.size and not (0<=i.min() and i.max()<s.shape[-1]): raise ValueError(
-        f"rank_counts: target runs from {i.min()} to {i.max()}; there are {s.shape[-1]} columns")
+        f"rank_counts: target runs from {i.min()} to {i.max()}; there are "
+        f"{s.shape[-1]} columns")
     mine = s[i] if s.ndim==1 else s[np.arange(len(s)), i.astype(np.intp)][:,None]
-    if np.isneginf(mine).any(): raise ValueError("rank_counts: a target has score -inf, so it is no candidate; count it as a miss: better=inf")
+    if np.isneginf(mine).any():
+        raise ValueError("rank_counts: a target has score -inf, so it is no candidate; count "
+            "it as a miss: better=inf")
     if s.ndim==1: return np.count_nonzero(s>mine), np.count_nonzero(s==mine)-1
     return (s>mine).sum(-1), (s==mine).sum(-1)-1
-
-# %% ../nbs/11_metrics.ipynb #70977b4c
-def _rule(k, ties, who):
-    if k is not None and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k<1):
-        raise ValueError(f"{who}: k is {k}; use a whole number from 1 on")
-    if ties not in ('optimistic', 'expected', 'pessimistic'):
-        raise ValueError(f"{who}: ties is {ties!r}; use 'optimistic', 'expected' or 'pessimistic'")
-
-def _counts(better, tied, who):
-    "Both as float64 of one shape, whole and not negative; better may be inf (a miss)."
-    b,t = np.asarray(better, dtype=np.float64), np.asarray(tied, dtype=np.float64)
-    if b.ndim>1 or b.shape!=t.shape: raise ValueError(
-        f"{who}: better has shape {b.shape} and tied {t.shape}; give two arrays of shape (n,)")
-    for name,x,whole in (('better', b, np.isinf(b) | (b==np.floor(b))), ('tied', t, np.isfinite(t) & (t==np.floor(t)))):
-        bad = ~whole | (x<0)
-        if bad.any(): raise ValueError(f"{who}: {name} holds {x[bad][0]}; counts are whole and 0 or more (better=inf is a miss)")
-    return b,t
 
 # %% ../nbs/11_metrics.ipynb #05f6f3e1
 def rank_gain(
@@ -206,9 +176,11 @@ def rank_gain(
     k:int|None=10,     # Positions beyond it are worth nothing; None for no limit
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic': the target comes first, anywhere or last among its ties
 )->np.ndarray:         # Worth of each event; shape (n,)
-    """What each event is worth when the target has one position, or one of tied+1: equation (6).
+    """What each event is worth when the target has one position, or one of tied+1: equation
+    (6).
 
-    Raises `ValueError` for counts that are negative or not whole, k below 1, or an unknown rule."""
+    Raises `ValueError` for counts that are negative or not whole, k below 1, or an unknown
+    rule."""
     _rule(k, ties, 'rank_gain')
     b,t = _counts(better, tied, 'rank_gain')
     start = b + t if ties=='pessimistic' else b
@@ -228,7 +200,8 @@ def hit_rate(
 )->float:              # Share of events whose target is among the first k; nan if n is 0
     """Hit rate at k, which with one target per event is recall at k: equation (7).
 
-    Raises `ValueError` for counts that are negative or not whole, k below 1, or an unknown rule."""
+    Raises `ValueError` for counts that are negative or not whole, k below 1, or an unknown
+    rule."""
     v = rank_gain(better, tied, np.ones_like, k, ties)
     return float(v.mean()) if v.size else np.nan
 
@@ -256,11 +229,18 @@ def ndcg(
 
 # %% ../nbs/11_metrics.ipynb #850e4967
 def _by_position(relevant, scores, ties, who):
-    "Relevance at each position, best score first, and each row's relevance; ties share their mean, or come best or worst first."
+    """Relevance at each position, best score first, and each row's relevance; ties share their
+    mean, or come best or worst first."""
     r,s = np.asarray(relevant, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    if r.ndim!=2 or r.shape!=s.shape: raise ValueError(f"{who}: relevant has shape {r.shape} and scores {s.shape}; give two of (n_users, n_items)")
-    if np.isnan(s).any(): raise ValueError(f"{who}: a score is nan, which has no rank; give -inf to what is no candidate")
-    if not (np.isfinite(r) & (r>=0)).all(): raise ValueError(f"{who}: relevance is negative or not finite; use 0 for what is not relevant")
+    if r.ndim!=2 or r.shape!=s.shape:
+        raise ValueError(f"{who}: relevant has shape {r.shape} and scores {s.shape}; give two "
+            f"of (n_users, n_items)")
+    if np.isnan(s).any():
+        raise ValueError(f"{who}: a score is nan, which has no rank; give -inf to what "
+            f"is no candidate")
+    if not (np.isfinite(r) & (r>=0)).all():
+        raise ValueError(f"{who}: relevance is negative or not finite; use 0 for what "
+            f"is not relevant")
     order = np.lexsort((r if ties=='pessimistic' else -r, -s), axis=-1)
     r,s = (np.take_along_axis(o, order, -1) for o in (r, s))
     if ties=='expected' and r.size:
@@ -289,7 +269,8 @@ def ndcg_at_k(
     k:int=10,            # Length of the list
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
 )->float:                # Mean over users of DCG over the best DCG; users without relevant items are left out; nan if no user is left
-    """Normalized discounted cumulative gain for users with several relevant items: equation (9).
+    """Normalized discounted cumulative gain for users with several relevant items: equation
+    (9).
 
     Source: [Järvelin and Kekäläinen 2002](https://doi.org/10.1145/582415.582418)."""
     _rule(k, ties, 'ndcg_at_k')
@@ -307,8 +288,69 @@ def coverage(
     """Catalog coverage.
 
     Raises `ValueError` for an empty catalog or more different items than it holds.
-    Source: [Ge, Delgado-Battenfeld and Jannach 2010](https://doi.org/10.1145/1864708.1864761)."""
-    if n_items<1: raise ValueError(f"coverage: n_items is {n_items}; give the size of the catalog, at least 1")
+    Source: [Ge, Delgado-Battenfeld and Jannach
+    2010](https://doi.org/10.1145/1864708.1864761)."""
+    if n_items<1:
+        raise ValueError(f"coverage: n_items is {n_items}; give the size of the "
+            f"catalog, at least 1")
     shown = {i for items in recommended for i in items}
-    if len(shown)>n_items: raise ValueError(f"coverage: {len(shown)} different items were shown but the catalog has {n_items}; count all items")
+    if len(shown)>n_items:
+        raise ValueError(f"coverage: {len(shown)} different items were shown but the catalog "
+            f"has {n_items}; count all items")
     return len(shown)/n_items
+
+# %% ../nbs/11_metrics.ipynb #f9507bfc
+def _pair(y, pred, who):
+    "Both as float64 of one shape (n,), finite; or an error that says what is wrong."
+    y,pred = np.asarray(y, dtype=np.float64), np.asarray(pred, dtype=np.float64)
+    if y.ndim!=1 or y.shape!=pred.shape: raise ValueError(
+        f"{who}: y has shape {y.shape} and pred has shape {pred.shape}; give two arrays "
+        f"of shape (n,)")
+    for name,x in dict(y=y, pred=pred).items():
+        n = int((~np.isfinite(x)).argmax()) if len(x) else 0
+        if len(x) and not np.isfinite(x[n]):
+            raise ValueError(f"{who}: {name} is {x[n]} in row {n}; drop the row")
+    return y,pred
+
+# %% ../nbs/11_metrics.ipynb #cc131155
+def _binary(y, who):
+    bad = ~np.isin(y, (0, 1))
+    if bad.any():
+        raise ValueError(f"{who}: y holds {y[bad][0]}; labels are 0 or 1 (rating >= 4, say)")
+
+# %% ../nbs/11_metrics.ipynb #f8ed7a3f
+def _probs(y, p, who):
+    "Labels and probabilities of one shape (n,); or an error that says what is wrong."
+    y,p = _pair(y, p, who)
+    _binary(y, who)
+    if len(p) and (p.min()<0 or p.max()>1):
+        raise ValueError(f"{who}: p runs from {p.min():.3g} to {p.max():.3g}; give "
+            f"probabilities, not stars or logits")
+    return y,p
+
+# %% ../nbs/11_metrics.ipynb #802a1c16
+def _rule(k, ties, who):
+    if k is not None and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k<1):
+        raise ValueError(f"{who}: k is {k}; use a whole number from 1 on")
+    if ties not in ('optimistic', 'expected', 'pessimistic'):
+        raise ValueError(f"{who}: ties is {ties!r}; use 'optimistic', 'expected' or "
+            f"'pessimistic'")
+
+def _counts(better, tied, who):
+    "Both as float64 of one shape, whole and not negative; better may be inf (a miss)."
+    b,t = np.asarray(better, dtype=np.float64), np.asarray(tied, dtype=np.float64)
+    if b.ndim>1 or b.shape!=t.shape: raise ValueError(
+        f"{who}: better has shape {b.shape} and tied {t.shape}; give two arrays of shape (n,)")
+    for name,x,whole in (('better', b, np.isinf(b) | (b==np.floor(b))),
+            ('tied', t, np.isfinite(t) & (t==np.floor(t)))):
+        bad = ~whole | (x<0)
+        if bad.any():
+            raise ValueError(f"{who}: {name} holds {x[bad][0]}; counts are whole and 0 or "
+                f"more (better=inf is a miss)")
+    return b,t
+
+# %% ../nbs/11_metrics.ipynb #0ef02a70
+def _codes(ids):
+    "Numbers 0..G-1 for ids of any hashable type."
+    ids = np.asarray(ids) if not hasattr(ids, 'to_numpy') else ids.to_numpy()
+    return pd.factorize(ids)[0]

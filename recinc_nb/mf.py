@@ -22,16 +22,21 @@ def mf_score(
     Raises `ValueError` if the factors are not two vectors of one length.
     Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263)."""
     if p.shape!=q.shape or p.ndim!=1: raise ValueError(
-        f"mf_score: user factors have shape {p.shape} and item factors {q.shape}; give one row of each, built with the same n_factors")
+        f"mf_score: user factors have shape {p.shape} and item factors {q.shape}; "
+        f"give one row of each, built with the same n_factors")
     return float(mean + b_u + b_i + p @ q)
 
 # %% ../nbs/30_mf.ipynb #1eb9f102
 def _check(who, y, l2, l2_bias, loss):
     if not (0<=l2<np.inf and 0<=l2_bias<np.inf): raise ValueError(
-        f"{who}: l2 is {l2} and l2_bias {l2_bias}; use numbers from 0 on, or large factors are rewarded")
-    if loss not in ('squared', 'logistic'): raise ValueError(f"{who}: loss is {loss!r}; use 'squared' or 'logistic'")
-    if not np.isfinite(y): raise ValueError(f"{who}: y is {y}; leave missing ratings out of the sum, they are no numbers")
-    if loss=='logistic' and not 0<=y<=1: raise ValueError(f"{who}: y is {y}; the logistic loss wants a label in [0, 1], not stars")
+        f"{who}: l2 is {l2} and l2_bias {l2_bias}; "
+        f"use numbers from 0 on, or large factors are rewarded")
+    if loss not in ('squared', 'logistic'): raise ValueError(
+        f"{who}: loss is {loss!r}; use 'squared' or 'logistic'")
+    if not np.isfinite(y): raise ValueError(
+        f"{who}: y is {y}; leave missing ratings out of the sum, they are no numbers")
+    if loss=='logistic' and not 0<=y<=1: raise ValueError(
+        f"{who}: y is {y}; the logistic loss wants a label in [0, 1], not stars")
 
 # %% ../nbs/30_mf.ipynb #390929c8
 def mf_loss(
@@ -40,16 +45,16 @@ def mf_loss(
     b_u:float,          # The user's bias, in stars
     b_i:float,          # The item's bias, in stars
     mean:float,         # The mean rating, in stars
-    y:float,            # What was observed: a rating in stars, or a label in [0, 1] for the logistic loss
+    y:float,            # What was observed: stars, or a label in [0, 1] for the logistic loss
     l2:float=0.,        # Weight of the penalty on factors, at least 0, in stars
     l2_bias:float=0.,   # Weight of the penalty on biases, at least 0, no unit
     loss:str='squared', # 'squared' or 'logistic'
 )->float:               # Loss, in stars² or nats
     """Loss of one observed rating, with its penalties: equation (3), or (6) when logistic.
 
-    Raises `ValueError` for an unknown loss, a rating that is not finite, a label outside [0, 1], a negative penalty, or
-    factors that differ in shape.
-    Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263), the penalty inside the sum as in
+    Raises `ValueError` for an unknown loss, a rating that is not finite, a label outside
+    [0, 1], a negative penalty, or factors that differ in shape.
+    Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263); and
     [Zhou and others 2008](https://doi.org/10.1007/978-3-540-68880-8_32)."""
     _check('mf_loss', y, l2, l2_bias, loss)
     s = mf_score(p, q, b_u, b_i, mean)
@@ -63,15 +68,17 @@ def mf_grad(
     b_u:float,          # The user's bias, in stars
     b_i:float,          # The item's bias, in stars
     mean:float,         # The mean rating, in stars
-    y:float,            # What was observed: a rating in stars, or a label in [0, 1] for the logistic loss
+    y:float,            # What was observed: stars, or a label in [0, 1] for the logistic loss
     l2:float=0.,        # Weight of the penalty on factors, at least 0, in stars
     l2_bias:float=0.,   # Weight of the penalty on biases, at least 0, no unit
     loss:str='squared', # 'squared' or 'logistic'
-)->tuple[np.ndarray,np.ndarray,float,float]: # Gradients for `p`, `q` (each shape (k,)), `b_u` and `b_i`
-    """Gradient of `mf_loss`: equation (5), for both losses. All four are taken at the old values; an update subtracts them.
+)->tuple[np.ndarray,np.ndarray,float,float]: # Gradients: `p`, `q` (each (k,)), `b_u`, `b_i`
+    """Gradient of `mf_loss`: equation (5), for both losses.
 
+    All four are taken at the old values; an update subtracts them.
     Raises `ValueError` as `mf_loss` does.
-    Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263), stochastic gradient descent."""
+    Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263), stochastic
+    gradient descent."""
     _check('mf_grad', y, l2, l2_bias, loss)
     s = mf_score(p, q, b_u, b_i, mean)
     err = y - (s if loss=='squared' else float(sigmoid(s)))

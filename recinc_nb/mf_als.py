@@ -17,10 +17,14 @@ def fold_in(
     r:np.ndarray, # Residuals; shape (n,); stars
     l2:float,     # Penalty λ; stars; above 0
 )->np.ndarray:    # Factors of who rated; shape (k,)
-    "Solve the normal equations (2). Raises `ValueError` for shapes that do not fit, or a penalty that is not above 0."
+    """Solve the normal equations (2).
+
+    Raises `ValueError` for shapes that do not fit, or a penalty that is not above 0."""
     X,r = np.asarray(X, dtype=np.float64),np.asarray(r, dtype=np.float64)
-    if X.ndim!=2 or r.shape!=X.shape[:1]: raise ValueError(f"fold_in: X has shape {X.shape} and r {r.shape}; give (n, k) and (n,)")
-    if not (np.isfinite(X).all() and np.isfinite(r).all()): raise ValueError("fold_in: X or r holds nan or inf; drop those rows")
+    if X.ndim!=2 or r.shape!=X.shape[:1]: raise ValueError(
+        f"fold_in: X has shape {X.shape} and r {r.shape}; give (n, k) and (n,)")
+    if not (np.isfinite(X).all() and np.isfinite(r).all()): raise ValueError(
+        "fold_in: X or r holds nan or inf; drop those rows")
     if not 0<l2<np.inf: raise ValueError(f"fold_in: l2 is {l2}; use a number above 0")
     return np.linalg.solve(X.T@X + l2*np.eye(X.shape[1]), X.T@r)
 
@@ -108,11 +112,12 @@ def als_sweep( # lint: long
             mean[1] += w
 
 # %% ../nbs/33_mf_als.ipynb #4900e0cf
-class _RandomItems(IdLearner): # what two learners share: a mean, and items that start at random
+class _RandomItems(IdLearner): # what two learners share: a mean, items that start at random
     start_table = 'factors' # the table of new items' random numbers
 
     def begin(self):
-        self.mean_,self._starts = np.zeros(2),RandomStarts(self.seed, self.n_factors, self.init_std, np.float64)
+        self.mean_ = np.zeros(2)
+        self._starts = RandomStarts(self.seed, self.n_factors, self.init_std, np.float64)
 
     def grow(self, n_users, n_items):
         super().grow(n_users, n_items)
@@ -130,47 +135,58 @@ class _RandomItems(IdLearner): # what two learners share: a mean, and items that
 
 # %% ../nbs/33_mf_als.ipynb #7eca6f2e
 class IncrementalALS(_RandomItems): # lint: long
-    """Matrix factorization with a ridge per user and per item, each kept by rank-one updates; biases shrink and forget.
+    """Matrix factorization with a ridge per user and per item, kept by rank-one updates.
 
-    A ridge would be exact if the other side's rows had always been what they were at each event; they move, so it is not.
-    An update sees the new events and no others, and needs no step size. k² numbers are kept per user and item.
+    Biases shrink and forget. A ridge would be exact if the other side's rows had always been
+    what they were at each event; they move, so it is not. An update sees the new events and no
+    others, and needs no step size. k² numbers are kept per user and item.
     Raises `ValueError` for settings outside their range, at the first call.
-    Source: [Pilászy, Zibriczky and Tikk 2010](https://doi.org/10.1145/1864708.1864726), made incremental."""
+    Source: [Pilászy, Zibriczky and Tikk 2010](https://doi.org/10.1145/1864708.1864726), made
+    incremental."""
     def __init__(self,
         n_factors:int=12,        # Numbers per user and per item; 0 leaves biases alone
         l2_user:float=24.,       # Penalty on users' factors; stars; above 0
-        l2_item:float=1.,        # Penalty on how far items' factors move from their start; stars; above 0
-        forget:float=1.,         # What an event leaves of the older ones in the factors; in (0, 1]
-        init_std:float=.1,       # Standard deviation of a new item's factors; √stars; at least 0
-        shrink_user:float=3.,    # Residuals of size zero that a user's bias starts with; events; above 0
+        l2_item:float=1.,        # Penalty on how far items' factors move; stars; above 0
+        forget:float=1.,         # What an event leaves of older ones in the factors; in (0, 1]
+        init_std:float=.1,       # Standard deviation of a new item's factors; at least 0
+        shrink_user:float=3.,    # Residuals of size 0 that a user's bias starts with; above 0
         shrink_item:float=3.,    # The same for items
-        decay_user:float=.95,    # What a user's next event leaves of the older ones in the bias; in (0, 1]
+        decay_user:float=.95,    # What a user's event leaves of the older in the bias; (0, 1]
         decay_item:float=.99,    # The same for items
         seed:int=0,              # Of the random start of new items
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None, # Lowest, highest rating; None: the stream's, or 1 to 5
     ):
-        self.n_factors,self.l2_user,self.l2_item,self.forget,self.init_std = n_factors,l2_user,l2_item,forget,init_std
-        self.shrink_user,self.shrink_item,self.decay_user,self.decay_item = shrink_user,shrink_item,decay_user,decay_item
-        self.seed,self.remember_seen,self.rating_range = seed,remember_seen,rating_range
+        self.n_factors,self.l2_user,self.l2_item = n_factors,l2_user,l2_item
+        self.forget,self.init_std,self.seed = forget,init_std,seed
+        self.shrink_user,self.shrink_item = shrink_user,shrink_item
+        self.decay_user,self.decay_item = decay_user,decay_item
+        self.remember_seen,self.rating_range = remember_seen,rating_range
 
-    rules = dict(n_factors=count(), l2_user=above(0), l2_item=above(0), forget=share, init_std=at_least(0),
-                 shrink_user=above(0), shrink_item=above(0), decay_user=share, decay_item=share)
+    rules = dict(n_factors=count(), l2_user=above(0), l2_item=above(0), forget=share,
+                 init_std=at_least(0), shrink_user=above(0), shrink_item=above(0),
+                 decay_user=share, decay_item=share)
     baked,weighted = ('l2_user', 'l2_item'),True # inverses start from the penalties
 
     def begin(self):
         k = self.n_factors
-        self.rows_ = {side: Rows(dict(inverse=np.eye(k)/l2), factors=((k,), np.float64), inverse=((k, k), np.float64), table=((2,), np.float64))
+        shapes = dict(factors=((k,), np.float64), inverse=((k, k), np.float64),
+                      table=((2,), np.float64))
+        self.rows_ = {side: Rows(dict(inverse=np.eye(k)/l2), **shapes)
                       for side,l2 in (('user', self.l2_user), ('item', self.l2_item))}
         super().begin()
 
     def sweep(self, users, items, y, pred, learn, weight=None):
-        als_sweep(users, items, y, pred, *self.rows_['user'].tables.values(), *self.rows_['item'].tables.values(), self.mean_,
-                  float(self.shrink_user), float(self.shrink_item), float(self.decay_user), float(self.decay_item), float(self.forget),
+        als_sweep(users, items, y, pred, *self.rows_['user'].tables.values(),
+                  *self.rows_['item'].tables.values(), self.mean_,
+                  float(self.shrink_user), float(self.shrink_item), float(self.decay_user),
+                  float(self.decay_item), float(self.forget),
                   self.n_factors/self.l2_user, self.n_factors/self.l2_item, learn, weight)
 
-    user_factors_ = property(lambda self: self.rows_['user'].used('factors'), doc="Factors of the users met; shape (n_users, n_factors), float64")
-    item_factors_ = property(lambda self: self.rows_['item'].used('factors'), doc="Factors of the items met; shape (n_items, n_factors), float64")
+    user_factors_ = property(lambda self: self.rows_['user'].used('factors'),
+        doc="Factors of the users met; shape (n_users, n_factors), float64")
+    item_factors_ = property(lambda self: self.rows_['item'].used('factors'),
+        doc="Factors of the items met; shape (n_items, n_factors), float64")
 
 # %% ../nbs/33_mf_als.ipynb #a9031853
 @njit(cache=True)
@@ -212,18 +228,22 @@ def gaussian_sweep( # lint: long
         if learn:
             e = y[n]-s
             m,v,o,w = user_mean[u],user_var[u],item_mean[i],item_var[i]
-            if not met_i:                 # the random start of a new item takes part from here on
+            if not met_i: # the random start of a new item takes part from here on
                 for f in range(k):
                     e -= m[f]*o[f]
                     V += v[f]*o[f]*o[f]
             if weight is None: S,c = V+noise,1.
-            else: c = weight[n]; S = V + noise/c if c>0 else np.inf   # an event of weight 0 tells nothing
-            for f in range(k):
-                p,q = v[f]*o[f],w[f]*m[f]                 # covariances with the score, both from the old means
+            else: # an event of weight 0 tells nothing
+                c = weight[n]
+                S = V + noise/c if c>0 else np.inf
+            for f in range(k): # p, q: covariances with the score, from the old means
+                p,q = v[f]*o[f],w[f]*m[f]
                 m[f],o[f] = m[f] + p/S*e,o[f] + q/S*e
-                v[f],w[f] = min(v[f] - p*p/S + user_drift[f], user_prior[f]),min(w[f] - q*q/S + item_drift[f], item_prior[f])
+                v[f],w[f] = min(v[f] - p*p/S + user_drift[f], user_prior[f]),\
+                    min(w[f] - q*q/S + item_drift[f], item_prior[f])
             m[k],o[k] = m[k] + v[k]/S*e,o[k] + w[k]/S*e
-            v[k],w[k] = min(v[k] - v[k]*v[k]/S + user_drift[k], user_prior[k]),min(w[k] - w[k]*w[k]/S + item_drift[k], item_prior[k])
+            v[k],w[k] = min(v[k] - v[k]*v[k]/S + user_drift[k], user_prior[k]),\
+                min(w[k] - w[k]*w[k]/S + item_drift[k], item_prior[k])
             if c>0:
                 user_count[u] += 1
                 item_count[i] += 1
@@ -232,71 +252,92 @@ def gaussian_sweep( # lint: long
 
 # %% ../nbs/33_mf_als.ipynb #9ff46760
 class GaussianMF(_RandomItems): # lint: long
-    """Matrix factorization whose every parameter has a mean and a variance: equations (4) and (5).
+    """Matrix factorization whose every parameter has a mean and a variance: (4) and (5).
 
-    A Gaussian filter by linear regression on the rating: the moments of the score are exact, the update is the best straight line
-    in the rating, and not the posterior's moments as in assumed-density filtering; what parameters have in common is dropped.
-    An update sees the new events and no others; each parameter's step size follows from its variance. With `drift=0` the steps
-    of factors become ever shorter: raise it where tastes turn after a long past. `predict_std` gives the
-    uncertainty of a score. A remedy that pulls does so at the rate of each variance. The variances of new rows are baked in; noise
-    and drift may change. Raises `ValueError` for settings outside their range, at the first call.
-    Source: [Stern, Herbrich and Graepel 2009](https://doi.org/10.1145/1526709.1526725), Matchbox, for the model; its
-    updates are messages, ours a Kalman gain with the moments of a product."""
+    A Gaussian filter by linear regression on the rating: the moments of the score are exact,
+    the update is the best straight line in the rating, and not the posterior's moments as in
+    assumed-density filtering; what parameters have in common is dropped. An update sees the
+    new events and no others; each parameter's step size follows from its variance. With
+    `drift=0` the steps of factors become ever shorter: raise it where tastes turn late.
+    `predict_std` gives the uncertainty of a score. A remedy that pulls does so at the rate of
+    each variance. The variances of new rows are baked in; noise and drift may change.
+    Raises `ValueError` for settings outside their range, at the first call.
+    Source: [Stern, Herbrich and Graepel 2009](https://doi.org/10.1145/1526709.1526725) for the
+    model, Matchbox; its updates are messages, ours a Kalman gain with moments of a product."""
     def __init__(self,
         n_factors:int=12,        # Numbers per user and per item; 0 leaves biases alone
-        noise:float=.5,          # Variance of a rating around its score, not its standard deviation; stars²; above 0
+        noise:float=.5,          # Variance of a rating around its score; stars²; above 0
         var_user:float=1.2,      # Variance of a new user's factors; stars; above 0
         var_item:float=.03,      # Variance of a new item's factors; stars; above 0
         var_user_bias:float=.15, # Variance of a new user's bias; stars²; above 0
         var_item_bias:float=.3,  # Variance of a new item's bias; stars²; above 0
-        drift:float=0.,          # Added to the variances of factors at each event; stars; at least 0
-        drift_user:float=.003,   # Added to the variance of a user's bias at each event; stars²; at least 0
+        drift:float=0.,          # Added to variances of factors at each event; at least 0
+        drift_user:float=.003,   # Added to that of a user's bias at each event; stars²
         drift_item:float=.0001,  # The same for items
-        init_std:float=.02,      # Standard deviation of a new item's factors' means; √stars; at least 0
+        init_std:float=.02,      # Standard deviation of the means of a new item; at least 0
         seed:int=0,              # Of the random start of new items
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None, # Lowest, highest rating; None: the stream's, or 1 to 5
         remedies:tuple=(),       # What mends the updates: `Reservoir`, `L2SP`, …
     ):
-        self.n_factors,self.noise,self.var_user,self.var_item = n_factors,noise,var_user,var_item
-        self.var_user_bias,self.var_item_bias,self.drift,self.drift_user,self.drift_item = var_user_bias,var_item_bias,drift,drift_user,drift_item
-        self.init_std,self.seed,self.remember_seen,self.rating_range,self.remedies = init_std,seed,remember_seen,rating_range,remedies
+        self.n_factors,self.noise,self.init_std,self.seed = n_factors,noise,init_std,seed
+        self.var_user,self.var_item = var_user,var_item
+        self.var_user_bias,self.var_item_bias = var_user_bias,var_item_bias
+        self.drift,self.drift_user,self.drift_item = drift,drift_user,drift_item
+        self.remember_seen,self.rating_range = remember_seen,rating_range
+        self.remedies = remedies
 
-    rules = dict(n_factors=count(), noise=above(0), var_user=above(0), var_item=above(0), var_user_bias=above(0), var_item_bias=above(0),
-                 drift=at_least(0), drift_user=at_least(0), drift_item=at_least(0), init_std=at_least(0))
-    baked = 'var_user','var_item','var_user_bias','var_item_bias' # new rows start from them, and no variance grows beyond
+    rules = dict(n_factors=count(), noise=above(0), var_user=above(0), var_item=above(0),
+                 var_user_bias=above(0), var_item_bias=above(0), drift=at_least(0),
+                 drift_user=at_least(0), drift_item=at_least(0), init_std=at_least(0))
+    # new rows start from these, and no variance grows beyond
+    baked = 'var_user','var_item','var_user_bias','var_item_bias'
     weighted,tells_variance,start_table,moves = True,True,'mean',('mean',)
 
     def begin(self):
         k = self.n_factors
-        self._prior = [np.array([factor]*k + [bias]) for factor,bias in ((self.var_user, self.var_user_bias), (self.var_item, self.var_item_bias))]
-        self.rows_ = {side: Rows(dict(var=prior), mean=((k+1,), np.float64), var=((k+1,), np.float64), count=((), np.int64))
+        self._prior = [np.array([factor]*k + [bias]) for factor,bias in (
+            (self.var_user, self.var_user_bias), (self.var_item, self.var_item_bias))]
+        wide = (k+1,),np.float64
+        shapes = dict(mean=wide, var=wide, count=((), np.int64))
+        self.rows_ = {side: Rows(dict(var=prior), **shapes)
                       for side,prior in zip(('user', 'item'), self._prior)}
         self.refresh()
         super().begin()
 
-    def refresh(self): self._drift = [np.array([self.drift]*self.n_factors + [o], dtype=np.float64) for o in (self.drift_user, self.drift_item)]
+    def refresh(self):
+        self._drift = [np.array([self.drift]*self.n_factors + [o], dtype=np.float64)
+                       for o in (self.drift_user, self.drift_item)]
 
     def tables(self): # as `gaussian_sweep` takes them
-        return *self.rows_['user'].tables.values(),*self.rows_['item'].tables.values(),self.mean_,*self._prior,*self._drift
+        user,item = self.rows_['user'].tables.values(),self.rows_['item'].tables.values()
+        return *user,*item,self.mean_,*self._prior,*self._drift
 
     def sweep_var(self, users, items, y, pred, var, learn, weight=None):
-        gaussian_sweep(users, items, y, pred, var, *self.tables(), float(self.noise), learn, weight)
+        gaussian_sweep(users, items, y, pred, var,
+                       *self.tables(), float(self.noise), learn, weight)
 
-    def sweep(self, users, items, y, pred, learn, weight=None): self.sweep_var(users, items, y, pred, np.empty(len(pred)), learn, weight)
+    def sweep(self, users, items, y, pred, learn, weight=None):
+        self.sweep_var(users, items, y, pred, np.empty(len(pred)), learn, weight)
 
-    def pull_rate(self, name, row): return self.rows_[name.partition('_')[0]]['var'][row] # what is known well is pulled little
+    def pull_rate(self, name, row): # what is known well is pulled little
+        return self.rows_[name.partition('_')[0]]['var'][row]
 
     def predict_std(self,
         X, # Any table with user and item; n rows
     )->np.ndarray: # Standard deviations of the scores; shape (n,); in the unit of the ratings
-        "How unsure the scores of `predict` are. The variance of a rating is that of its score plus `noise`, which is a variance in stars²."
+        """How unsure the scores of `predict` are.
+
+        The variance of a rating is that of its score plus `noise`, which is in stars²."""
         cols = read_table(X, target=None, who=self._who('predict_std'))
         with self._lock:
             self.ready()
             pred,var = np.empty(len(cols['user'])),np.empty(len(cols['user']))
-            self.sweep_var(self.users_.rows(cols['user']), self.items_.rows(cols['item']), np.empty(0), pred, var, False)
+            users,items = self.users_.rows(cols['user']),self.items_.rows(cols['item'])
+            self.sweep_var(users, items, np.empty(0), pred, var, False)
             return np.sqrt(var) if self._unit is None else np.sqrt(var)*self._unit[1]
 
-    user_factors_ = property(lambda self: self.rows_['user'].used('mean')[:,:-1], doc="Means of the factors of the users met; shape (n_users, n_factors)")
-    item_factors_ = property(lambda self: self.rows_['item'].used('mean')[:,:-1], doc="Means of the factors of the items met; shape (n_items, n_factors)")
+    user_factors_ = property(lambda self: self.rows_['user'].used('mean')[:,:-1],
+        doc="Means of the factors of the users met; shape (n_users, n_factors)")
+    item_factors_ = property(lambda self: self.rows_['item'].used('mean')[:,:-1],
+        doc="Means of the factors of the items met; shape (n_items, n_factors)")

@@ -11,7 +11,8 @@ import numpy as np
 from fastcore.basics import patch
 from numba import njit
 from .baselines import unchain
-from .learner import IdLearner, Rows, above, at_least, count, grow_rows, hash_unit, one_of
+from recinc_nb.learner import (IdLearner, Rows, above, at_least, count, grow_rows, hash_unit,
+    one_of)
 
 # %% ../nbs/34_mf_rank.ipynb #00e0fd6b
 @njit(cache=True)
@@ -22,7 +23,8 @@ def random_row(
     std,  # Standard deviation of the entries
 ):
     "Fill the n-th row of a table with draws of mean 0, uniform."
-    for f in range(len(row)): row[f] = std*3.4641016151377544*(hash_unit(seed, n*len(row)+f)-.5)
+    for f in range(len(row)): # the factor is the root of 12
+        row[f] = std*3.4641016151377544*(hash_unit(seed, n*len(row)+f)-.5)
 
 # %% ../nbs/34_mf_rank.ipynb #087018ec
 @njit(cache=True)
@@ -81,24 +83,29 @@ def has_liked(
 
 # %% ../nbs/34_mf_rank.ipynb #e1431047
 class LikesLearner(IdLearner): # lint: long
-    """What learners of likes share: factors that start at the first like, and the chain of each user's likes.
+    """What learners of likes share: factors that start at the first like, and chains of likes.
 
-    A subclass brings its settings and `learn_likes`, its sweep. Replay by a remedy counts an old like once more: it joins the chains again."""
+    A subclass brings its settings and `learn_likes`, its sweep. Replay by a remedy counts an
+    old like once more: it joins the chain of its user again."""
     target,positive_only,moves = 'label',True,('factors',)
 
     def check(self):
         super().check()
         lr,l2 = getattr(self, 'lr', 0.),getattr(self, 'l2', 0.)
-        if lr*l2>=1: raise ValueError(f"{type(self).__name__}: lr is {lr} and l2 {l2}; use a product below 1, or rows change their sign at each like")
+        if lr*l2>=1: raise ValueError(f"{type(self).__name__}: lr is {lr} and l2 {l2}; "
+            f"use a product below 1, or rows change their sign at each like")
 
     def begin(self):
         row = lambda: dict(factors=((int(self.n_factors),), np.float64), born=((), np.int64))
-        self.rows_ = dict(user=Rows(dict(last=-1), **row(), last=((), np.int64), **self.tables('user')), item=Rows(self.starts(), **row(), **self.tables('item')))
-        self.order_ = dict(user=np.zeros(1, dtype=np.int64), item=np.zeros(1, dtype=np.int64)) # rows by first like; the last cell counts them
-        self.item_,self.before_,self.n_likes_ = np.zeros(0, dtype=np.int64),np.zeros(0, dtype=np.int64),np.zeros(1, dtype=np.int64)
+        user = Rows(dict(last=-1), **row(), last=((), np.int64), **self.tables('user'))
+        self.rows_ = dict(user=user, item=Rows(self.starts(), **row(), **self.tables('item')))
+        # rows by first like; the last cell counts them
+        self.order_ = {side: np.zeros(1, dtype=np.int64) for side in self.rows_}
+        self.item_,self.before_ = np.zeros(0, dtype=np.int64),np.zeros(0, dtype=np.int64)
+        self.n_likes_ = np.zeros(1, dtype=np.int64)
         self.n_skipped_ = 0
 
-    def tables(self, side): return {} # more tables per user, per item: name to (shape of a row, type)
+    def tables(self, side): return {} # more tables per row: name to (shape of a row, type)
     def starts(self): return {}       # what a new item's row holds, where that is not 0
 
     def grow(self, n_users, n_items):
@@ -119,11 +126,14 @@ class LikesLearner(IdLearner): # lint: long
 
     def common(self): # what every sweep of likes begins with
         user,item = self.rows_['user'].tables,self.rows_['item'].tables
-        return (user['factors'], item['factors'], user['born'], item['born'], self.order_['user'], self.order_['item'],
+        orders = self.order_['user'],self.order_['item']
+        return (user['factors'], item['factors'], user['born'], item['born'], *orders,
                 user['last'], self.item_, self.before_, self.n_likes_)
 
-    user_factors_ = property(lambda self: self.rows_['user'].used('factors'), doc="Factors of the users met; shape (n_users, n_factors); 0 until the first like")
-    item_factors_ = property(lambda self: self.rows_['item'].used('factors'), doc="Factors of the items met; shape (n_items, n_factors); 0 until the first like")
+    user_factors_ = property(lambda self: self.rows_['user'].used('factors'),
+        doc="Factors of the users met; shape (n_users, n_factors); 0 until the first like")
+    item_factors_ = property(lambda self: self.rows_['item'].used('factors'),
+        doc="Factors of the items met; shape (n_items, n_factors); 0 until the first like")
 
 # %% ../nbs/34_mf_rank.ipynb #117b1f51
 @njit(cache=True)
@@ -145,7 +155,7 @@ def isgd_sweep( # lint: long
     pred,         # Receives the scores; shape (n,), float64
     P,            # Factors of users; shape (n_users, k), float64
     Q,            # Factors of items; shape (n_items, k), float64
-    user_born,    # Number of a user's first like among users, plus 1; 0 before; shape (n_users,), int64
+    user_born,    # Number of a user's first like among users, from 1; 0 before; (n_users,)
     item_born,    # The same for items
     users_order,  # Rows of users by that number, their count in the last cell; int64
     items_order,  # The same for items
@@ -153,15 +163,15 @@ def isgd_sweep( # lint: long
     item,         # Rows of the items liked; shape (n_likes,), int64
     before,       # Place of the same user's like before; shape (n_likes,), int64
     n_likes,      # Places in use; shape (1,), int64
-    links,        # Queue of items: node 0, then the items; previous and next node; shape (n_items+1, 2), int64; -1 where outside
-    n_negatives,  # Items from the front of the queue that teach the user a zero; 0 is ISGD
+    links,        # Queue: node 0, then the items; (n_items+1, 2): previous, next; -1 outside
+    n_negatives,  # Items from the front of the queue that teach a zero; 0 is ISGD
     lr,           # Step size; above 0
     l2,           # Penalty; at least 0
     std,          # Standard deviation of a new row's entries
     seed,         # Of the random start
     learn,        # Learn, or only predict?
 ):
-    "Equations (1) and (2) for n events, one after the other; changes the tables in place if `learn`."
+    "Equations (1) and (2) for n events, one by one; changes the tables in place if `learn`."
     for n in range(len(users)):
         u,i = users[n],items[n]
         met = u>=0 and i>=0 and user_born[u]>0 and item_born[i]>0
@@ -178,7 +188,8 @@ def isgd_sweep( # lint: long
             _unlink(node, links)
             _to_back(node, links)
         e = 1. - dot_rows(p, q)
-        for f in range(len(p)): p[f],q[f] = p[f] + lr*(e*q[f]-l2*p[f]),q[f] + lr*(e*p[f]-l2*q[f])  # both from the old values
+        for f in range(len(p)): # both from the old values
+            p[f],q[f] = p[f] + lr*(e*q[f]-l2*p[f]),q[f] + lr*(e*p[f]-l2*q[f])
         if n_negatives>0: _to_back(i+1, links)
         append_like(u, i, last, item, before, n_likes)
 
@@ -186,11 +197,13 @@ def isgd_sweep( # lint: long
 class ISGD(LikesLearner): # lint: long
     """Matrix factorization that takes each like for a rating of 1: equation (1). No negatives.
 
-    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives dot products, 0 for whom or what has no like.
-    With `rank_by='distance'` it gives -|1 - dot product|, by which the authors' program in MyMediaLite, and FluRS, sort their lists.
+    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives dot
+    products, 0 for whom or what has no like; with `rank_by='distance'` it gives
+    -|1 - dot product|, by which the authors' program in MyMediaLite, and FluRS, sort.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Vinagre, Jorge and Gama 2014](https://doi.org/10.1007/978-3-319-08786-3_41)."""
-    rules = dict(n_factors=count(1), lr=above(0), l2=at_least(0), init_std=above(0), rank_by=one_of('product', 'distance'))
+    rules = dict(n_factors=count(1), lr=above(0), l2=at_least(0), init_std=above(0),
+                 rank_by=one_of('product', 'distance'))
     def __init__(self,
         n_factors:int=16,        # Numbers per user and per item; at least 1
         lr:float=.1,             # Step size; above 0; constant
@@ -199,10 +212,10 @@ class ISGD(LikesLearner): # lint: long
         seed:int=0,              # Of the random start of new rows; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
         remedies:tuple=(),       # What mends the updates: `Reservoir`, `L2SP`, …
-        rank_by:str='product',   # 'product': the largest score first; 'distance': the score nearest to 1, as in the authors' program
+        rank_by:str='product',   # 'product': largest score first; 'distance': nearest to 1
     ):
-        self.n_factors,self.lr,self.l2,self.init_std = n_factors,lr,l2,init_std
-        self.seed,self.remember_seen,self.remedies,self.rank_by = seed,remember_seen,remedies,rank_by
+        self.n_factors,self.lr,self.l2,self.init_std,self.seed = n_factors,lr,l2,init_std,seed
+        self.remember_seen,self.remedies,self.rank_by = remember_seen,remedies,rank_by
 
     def begin(self):
         super().begin()
@@ -215,7 +228,9 @@ class ISGD(LikesLearner): # lint: long
         self.links_[had:] = -1
 
     def learn_likes(self, users, items, y, pred, learn):
-        isgd_sweep(users, items, y, pred, *self.common(), self.links_, int(getattr(self, 'n_negatives', 0)), float(self.lr), float(self.l2),
+        n_negatives = int(getattr(self, 'n_negatives', 0))
+        isgd_sweep(users, items, y, pred, *self.common(), self.links_, n_negatives,
+                   float(self.lr), float(self.l2),
                    float(self.init_std), int(self.seed), learn)
         if self.rank_by=='distance': pred[:] = -np.abs(1 - pred)
 
@@ -226,7 +241,7 @@ class ISGD(LikesLearner): # lint: long
 
 # %% ../nbs/34_mf_rank.ipynb #37fe3114
 class RAISGD(ISGD):
-    """ISGD with imagined dislikes: the items that nobody has liked for the longest time: equation (2).
+    """ISGD with imagined dislikes: the items not liked for the longest time: equation (2).
 
     Raises as `ISGD` does.
     Source: [Vinagre, Jorge and Gama 2015](https://doi.org/10.1145/2695664.2695998)."""
@@ -240,7 +255,7 @@ class RAISGD(ISGD):
         seed:int=0,              # Of the random start of new rows; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
         remedies:tuple=(),       # What mends the updates: `Reservoir`, `L2SP`, …
-        rank_by:str='product',   # 'product': the largest score first; 'distance': the score nearest to 1, as in the authors' program
+        rank_by:str='product',   # 'product': largest score first; 'distance': nearest to 1
     ):
         super().__init__(n_factors, lr, l2, init_std, seed, remember_seen, remedies, rank_by)
         self.n_negatives = n_negatives
@@ -276,7 +291,8 @@ def bpr_sweep( # lint: long
     for n in range(len(users)):
         u,i = users[n],items[n]
         pred[n] = bias[i] if i>=0 and item_born[i]>0 else 0.
-        if u>=0 and i>=0 and user_born[u]>0 and item_born[i]>0: pred[n] += dot_rows(P[u], Q[i])
+        met = u>=0 and i>=0 and user_born[u]>0 and item_born[i]>0
+        if met: pred[n] += dot_rows(P[u], Q[i])
         if not (learn and y[n]>=.5): continue
         if user_born[u]==0: first_like(u, P, user_born, users_order, 3*seed, std)
         if item_born[i]==0: first_like(i, Q, item_born, items_order, 3*seed+1, std)
@@ -291,34 +307,39 @@ def bpr_sweep( # lint: long
                 if s>best and not has_liked(u, o, last, item, before): j,best = o,s
             if j<0: continue
             r,g = Q[j],1./(1. + np.exp(bias[i] + dot_rows(p, q) - best))
-            for f in range(len(p)):
+            for f in range(len(p)): # all from the old values
                 a,b,c = p[f],q[f],r[f]
-                p[f],q[f],r[f] = a + lr*(g*(b-c)-l2*a),b + lr*(g*a-l2*b),c + lr*(-g*a-l2*c)  # all from the old values
+                p[f],q[f],r[f] = a + lr*(g*(b-c)-l2*a),b + lr*(g*a-l2*b),c + lr*(-g*a-l2*c)
             bias[i] += lr*(g-l2*bias[i])
             bias[j] += lr*(-g-l2*bias[j])
 
 # %% ../nbs/34_mf_rank.ipynb #29677951
 class BPRMF(LikesLearner): # lint: long
-    """Matrix factorization that learns which of two items a user takes: equation (3), with even or hard negatives.
+    """Matrix factorization that learns which of two items a user takes: equation (3).
 
-    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives scores whose order matters, 0 for an item without a like.
-    Each draw that could become the negative is looked for among the user's likes, so a like costs more for a user who has many.
+    The negative is drawn evenly, or is the best scored of several draws. Learns from likes
+    alone; `n_skipped_` counts the other events. `predict` gives scores whose order matters, 0
+    for an item without a like. Each draw that could become the negative is looked for among
+    the user's likes, so a like costs more for a user who has many.
     Raises `ValueError` for settings outside their range, at the first call.
-    Source: [Rendle et al. 2009](https://arxiv.org/abs/1205.2618); hard negatives: [Zhang et al. 2013](https://doi.org/10.1145/2484028.2484126)."""
-    rules = dict(n_factors=count(1), lr=above(0), l2=at_least(0), n_negatives=count(1), n_candidates=count(1), init_std=above(0))
+    Source: [Rendle et al. 2009](https://arxiv.org/abs/1205.2618); hard negatives:
+    [Zhang et al. 2013](https://doi.org/10.1145/2484028.2484126)."""
+    rules = dict(n_factors=count(1), lr=above(0), l2=at_least(0), n_negatives=count(1),
+                 n_candidates=count(1), init_std=above(0))
     def __init__(self,
         n_factors:int=16,        # Numbers per user and per item; at least 1
         lr:float=.1,             # Step size; above 0; constant
         l2:float=.01,            # Penalty on factors and biases; at least 0
         n_negatives:int=8,       # Pairs per like; at least 1
-        n_candidates:int=4,      # Draws per pair, of which the best scored is the negative; at least 1; 1 draws evenly
+        n_candidates:int=4,      # Draws per pair, the best of which is the negative; 1 is even
         init_std:float=.1,       # Standard deviation of a new row's entries; above 0
         seed:int=0,              # Of starts and draws; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
         remedies:tuple=(),       # What mends the updates: `Reservoir`, `L2SP`, …
     ):
-        self.n_factors,self.lr,self.l2,self.n_negatives,self.n_candidates = n_factors,lr,l2,n_negatives,n_candidates
-        self.init_std,self.seed,self.remember_seen,self.remedies = init_std,seed,remember_seen,remedies
+        self.n_factors,self.lr,self.l2,self.n_negatives = n_factors,lr,l2,n_negatives
+        self.n_candidates,self.init_std,self.seed = n_candidates,init_std,seed
+        self.remember_seen,self.remedies = remember_seen,remedies
 
     def begin(self):
         super().begin()
@@ -327,7 +348,8 @@ class BPRMF(LikesLearner): # lint: long
     def tables(self, side): return dict(bias=((), np.float64)) if side=='item' else {}
 
     def learn_likes(self, users, items, y, pred, learn):
-        bpr_sweep(users, items, y, pred, *self.common(), self.rows_['item']['bias'], self.draws_, int(self.n_negatives), int(self.n_candidates),
+        bpr_sweep(users, items, y, pred, *self.common(), self.rows_['item']['bias'],
+                  self.draws_, int(self.n_negatives), int(self.n_candidates),
                   float(self.lr), float(self.l2), float(self.init_std), int(self.seed), learn)
 
     def arrays(self): return {**super().arrays(), 'draws': self.draws_}
@@ -338,30 +360,37 @@ class BPRMF(LikesLearner): # lint: long
 # %% ../nbs/34_mf_rank.ipynb #5d6cf38d
 @patch
 def table_names(self:LikesLearner): # (side, table, its name in a checkpoint)
-    return [(side, o, f'{side}_{o}' if o in ('factors', 'born') else o) for side,rows in self.rows_.items() for o in rows.tables]
+    both = 'factors','born'   # tables that users and items have
+    return [(side, o, f'{side}_{o}' if o in both else o)
+            for side,rows in self.rows_.items() for o in rows.tables]
 
 @patch
 def arrays(self:LikesLearner):
     n = int(self.n_likes_[0])
-    chains = dict(chain_item=self.item_[:n], chain_before=self.before_[:n], n_likes=self.n_likes_)
+    chains = dict(chain_item=self.item_[:n], chain_before=self.before_[:n],
+                  n_likes=self.n_likes_)
     orders = {f'{side}s_order': np.append(o[:o[-1]], o[-1]) for side,o in self.order_.items()}
-    return {**{name: self.rows_[side].used(o) for side,o,name in self.table_names()}, **chains, **orders}
+    tables = {name: self.rows_[side].used(o) for side,o,name in self.table_names()}
+    return {**tables, **chains, **orders}
 
 @patch
 def state(self:LikesLearner): return dict(n_skipped=self.n_skipped_)
 
 @patch
 def restore(self:LikesLearner, arrays, config):
-    for side,rows in self.rows_.items(): rows.restore({o: arrays[name] for s,o,name in self.table_names() if s==side}, '')
-    self.item_,self.before_,self.n_likes_ = (arrays[o].copy() for o in ('chain_item', 'chain_before', 'n_likes'))
+    for side,rows in self.rows_.items():
+        rows.restore({o: arrays[name] for s,o,name in self.table_names() if s==side}, '')
+    chains = 'chain_item','chain_before','n_likes'
+    self.item_,self.before_,self.n_likes_ = (arrays[o].copy() for o in chains)
     self.order_ = dict(user=arrays['users_order'].copy(), item=arrays['items_order'].copy())
     self.n_skipped_ = config['n_skipped']
     self.grow(len(self.users_), len(self.items_))
 
 # %% ../nbs/34_mf_rank.ipynb #74386876
 @patch
-def wipe_user(self:LikesLearner, u): # the chain of likes is cut off; what it taught the items stays
-    self.item_,self.before_,self.n_likes_ = unchain(u, self.rows_['user'].used('last'), self.item_, self.before_, self.n_likes_)
+def wipe_user(self:LikesLearner, u): # cuts the chain of likes; what it taught the items stays
+    self.item_,self.before_,self.n_likes_ = unchain(
+        u, self.rows_['user'].used('last'), self.item_, self.before_, self.n_likes_)
     self.rows_['user'].wipe(u)
 
 @patch
@@ -369,7 +398,8 @@ def item_vectors(self:LikesLearner): return self.item_factors_
 
 @patch
 def popular(self:LikesLearner): # likes per item
-    return np.bincount(self.item_[:self.n_likes_[0]], minlength=len(self.items_)).astype(np.float64)
+    n_items = len(self.items_)
+    return np.bincount(self.item_[:self.n_likes_[0]], minlength=n_items).astype(np.float64)
 
 @patch
 def apply(self:LikesLearner, step, pulls): # a dislike that is replayed was counted before

@@ -1,6 +1,6 @@
 # Made by python tools/public.py; do not edit.
 from typing import Any
-from .learner import IdLearner
+from recinc_nb.learner import IdLearner
 __all__: list[str]
 
 def random_row(row, seed, n, std): ...
@@ -21,10 +21,10 @@ class LikesLearner(IdLearner):
     item_factors_: Any
     rows_: Any
     order_: Any
+    n_likes_: Any
     n_skipped_: Any
     item_: Any
     before_: Any
-    n_likes_: Any
     def check(self): ...
     def begin(self): ...
     def tables(self, side): ...

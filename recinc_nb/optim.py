@@ -11,9 +11,11 @@ from fastcore.basics import patch
 
 # %% ../nbs/21_optim.ipynb #fe29003f
 class Optimizer: # lint: long
-    """What all optimizers share: checks, state made at the first step, and steps that touch some rows alone.
+    """What all optimizers share: checks, state made at the first step, and steps that touch
+    some rows alone.
 
-    One object serves one array. `state` holds its arrays by name, `t` counts its steps; `lr` may be set between steps.
+    One object serves one array. `state` holds its arrays by name, `t` counts its steps; `lr`
+    may be set between steps.
     Raises `ValueError` for a setting outside its range."""
     _slots = () # names of the state arrays, each of the shape of the parameters
 
@@ -24,30 +26,36 @@ class Optimizer: # lint: long
         self.lr,self.t,self.state = lr,0,{}
 
     def _require(self, name, x, ok, rule):
-        if not ok: raise ValueError(f"{type(self).__name__}: {name} is {x!r}; use a finite value {rule}")
+        if not ok:
+            raise ValueError(
+                f"{type(self).__name__}: {name} is {x!r}; use a finite value {rule}")
 
     def _begin(self, params): return {o: np.zeros_like(params) for o in self._slots}
 
     def step(self,
         params:np.ndarray,         # What to change, in place; any shape, floats
-        grad:np.ndarray,           # Gradient of the loss; shape of `params`, or of `params[rows]`; finite
-        rows:np.ndarray|None=None, # Indices of the rows to move, each once; shape (n,). None moves all
+        grad:np.ndarray,           # Gradient; shape of `params`, or of `params[rows]`; finite
+        rows:np.ndarray|None=None, # Rows to move, each once; shape (n,). None moves all
     )->np.ndarray:                 # `params`
-        """Change `params` by one step against `grad`. Rows that are not named keep their bits, and so does their state.
+        """Change `params` by one step against `grad`. Rows that are not named keep their
+        bits, and so does their state.
 
-        Raises `TypeError` if `params` is not an array of floats, `ValueError` for a wrong shape, a gradient that is not
+        Raises `TypeError` if `params` is not an array of floats, `ValueError` for a wrong
+        shape, a gradient that is not
         finite, rows that are out of range or named twice. Then nothing has changed."""
         grad,rows = self._checked(params, grad, rows)
         if not self.t: self.state = {**self._begin(params), **self.state}
         self.t += 1
         arrays = [params, *self.state.values()]
-        parts = [a[... if rows is None else rows] for a in arrays] # the arrays themselves, or copies of their rows
+        # the arrays themselves, or copies of their rows
+        parts = [a[... if rows is None else rows] for a in arrays]
         self._move(parts[0], grad, *parts[1:])
         if rows is not None:
             for a,part in zip(arrays, parts): a[rows] = part
         return params
 
-    def _checked(self, params, grad, rows): return np.asarray(grad, dtype=params.dtype),rows # at the end of the page: with checks
+    # at the end of the page: with checks
+    def _checked(self, params, grad, rows): return np.asarray(grad, dtype=params.dtype),rows
 
 # %% ../nbs/21_optim.ipynb #ed85769f
 class SGD(Optimizer):
@@ -63,7 +71,7 @@ class Momentum(Optimizer):
     Source: [Polyak 1964](https://doi.org/10.1016/0041-5553%2864%2990137-5)."""
     _slots = 'velocity',
     def __init__(self,
-        lr:float,          # Step size; at least 0; a steady gradient is followed at lr/(1-momentum)
+        lr:float,          # Step size; at least 0; in all a gradient moves 1/(1-momentum) of it
         momentum:float=.9, # What a step leaves of the velocity; in [0, 1)
     ):
         super().__init__(lr)
@@ -95,7 +103,8 @@ class AdaGrad(Optimizer):
 
 # %% ../nbs/21_optim.ipynb #cd96012c
 class RMSProp(Optimizer):
-    """A step per coordinate, divided by a fading root mean square of its gradients: equation (5).
+    """A step per coordinate, divided by a fading root mean square of its gradients: equation
+    (5).
 
     Source: [Hinton 2012](https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf)."""
     _slots = 'sq_mean',
@@ -116,17 +125,19 @@ class RMSProp(Optimizer):
 
 # %% ../nbs/21_optim.ipynb #ff7f4199
 class Adam(Optimizer):
-    """Fading means of gradients and of their squares, freed of their start at zero: equation (6).
+    """Fading means of gradients and of their squares, freed of their start at zero: equation
+    (6).
 
     Source: [Kingma and Ba 2015](https://arxiv.org/abs/1412.6980)."""
     _slots = 'mean', 'sq_mean'
     def __init__(self,
-        lr:float=.001,                         # Step size, about the largest move of a coordinate; at least 0
-        betas:tuple[float,float]=(.9, .999),   # What a step leaves of the mean, and of the mean square; each in [0, 1)
-        eps:float=1e-8,                        # Keeps the division finite; unit of the gradient; above 0
+        lr:float=.001,                       # Step size, about the longest move; at least 0
+        betas:tuple[float,float]=(.9, .999), # What a step leaves of mean and mean square; in [0, 1)
+        eps:float=1e-8,                      # Keeps the division finite; unit of the gradient; above 0
     ):
         super().__init__(lr)
-        self._require('betas', betas, len(betas)==2 and all(0<=b<1 for b in betas), 'in [0, 1) for each of two')
+        self._require('betas', betas, len(betas)==2 and all(0<=b<1 for b in betas),
+                      'in [0, 1) for each of two')
         self._require('eps', eps, 0<eps<np.inf, 'above 0')
         self.betas,self.eps = betas,eps
 
@@ -142,24 +153,28 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with weight decay beside the step, toward zero or toward an anchor: equation (8).
 
-    The anchor is copied into `state['anchor']`; write there to move it, after a block say. Raises `TypeError` for
-    `decay`, the former name of `weight_decay`: in `RMSProp` it is what a step leaves, here it was what a step removes.
+    The anchor is copied into `state['anchor']`; write there to move it, after a block say.
+    Raises `TypeError` for
+    `decay`, the former name of `weight_decay`: in `RMSProp` it is what a step leaves, here it
+    was what a step removes.
     Source: [Loshchilov and Hutter 2019](https://arxiv.org/abs/1711.05101)."""
     def __init__(self,
         lr:float=.001,                       # Step size; at least 0
         betas:tuple[float,float]=(.9, .999), # As in `Adam`
         eps:float=1e-8,                      # As in `Adam`
-        weight_decay:float=.01,              # Share of the distance to the anchor that a step of size 1 removes; at least 0
-        anchor:np.ndarray|None=None,         # What to decay to, the shape of the parameters; None is zero
+        weight_decay:float=.01,              # Share that a step of size 1 removes; at least 0
+        anchor:np.ndarray|None=None,         # What to decay to; shape of the parameters; None: 0
         decay:None=None,                     # Refused
     ):
-        if decay is not None: raise TypeError("AdamW: decay is called weight_decay; give it under that name")
+        if decay is not None:
+            raise TypeError("AdamW: decay is called weight_decay; give it under that name")
         super().__init__(lr, betas, eps)
         self._require('weight_decay', weight_decay, 0<=weight_decay<np.inf, 'of at least 0')
         self.weight_decay = weight_decay
         if anchor is not None:
             self.state = {'anchor': np.array(anchor, dtype=float)}
-            self._require('anchor', anchor, np.isfinite(self.state['anchor']).all(), 'for each parameter')
+            self._require('anchor', anchor, np.isfinite(self.state['anchor']).all(),
+                          'for each parameter')
 
     def _move(self, p, g, m, v, anchor=0.):
         p -= self.lr*self.weight_decay*(p - anchor)
@@ -167,22 +182,26 @@ class AdamW(Adam):
 
 # %% ../nbs/21_optim.ipynb #e0ce88eb
 class FTRLProximal(Optimizer):
-    """Follow the regularized leader, per coordinate, with L1 and L2: equation (10). `lr` stays as it was at the start.
+    """Follow the regularized leader, per coordinate, with L1 and L2: equation (10). `lr`
+    stays as it was at the start.
 
     Source: [McMahan et al. 2013](https://doi.org/10.1145/2487575.2488200), algorithm 1; here from any start."""
     _slots = 'z', 'sq_sum'
     def __init__(self,
         lr:float=.1,   # Step size, alpha in the paper; above 0
-        beta:float=1., # Added to the root of the squared gradients; unit of the gradient; above 0
+        beta:float=1., # Added to the root of the squared gradients; their unit; above 0
         l1:float=0.,   # Pull to exactly zero; unit of the gradient; at least 0
         l2:float=0.,   # Pull towards zero; unit of gradient per parameter; at least 0
     ):
         super().__init__(lr)
-        for name,x in dict(lr=lr, beta=beta).items(): self._require(name, x, 0<x<np.inf, 'above 0')
-        for name,x in dict(l1=l1, l2=l2).items(): self._require(name, x, 0<=x<np.inf, 'of at least 0')
+        for name,x in dict(lr=lr, beta=beta).items():
+            self._require(name, x, 0<x<np.inf, 'above 0')
+        for name,x in dict(l1=l1, l2=l2).items():
+            self._require(name, x, 0<=x<np.inf, 'of at least 0')
         self.beta,self.l1,self.l2 = beta,l1,l2
 
-    def _begin(self, params): return dict(z=-params*(self.beta/self.lr), sq_sum=np.zeros_like(params))
+    def _begin(self, params):
+        return dict(z=-params*(self.beta/self.lr), sq_sum=np.zeros_like(params))
 
     def _move(self, p, g, z, n):
         root = np.sqrt(n)
@@ -195,19 +214,24 @@ class FTRLProximal(Optimizer):
 @patch
 def _checked(self:Optimizer, params, grad, rows):
     who = f'{type(self).__name__}.step'
-    if not (isinstance(params, np.ndarray) and params.dtype.kind=='f' and params.flags.writeable): raise TypeError(
-        f"{who}: params is {getattr(params, 'dtype', type(params).__name__)}; pass a writable NumPy array of floats")
+    if not (isinstance(params, np.ndarray) and params.dtype.kind=='f'
+            and params.flags.writeable): raise TypeError(
+        f"{who}: params is {getattr(params, 'dtype', type(params).__name__)}; pass a writable "
+        f"NumPy array of floats")
     self._require('lr', self.lr, 0<=self.lr<np.inf, 'of at least 0')
     if rows is not None: rows = _rows(rows, params, who)
     grad = np.asarray(grad, dtype=params.dtype)
     want = params.shape if rows is None else (len(rows), *params.shape[1:])
     if grad.shape!=want: raise ValueError(
-        f"{who}: grad has shape {grad.shape}; give it shape {want}, one number per parameter that moves")
-    if not np.isfinite(grad).all(): raise ValueError(f"{who}: grad has {int((~np.isfinite(grad)).sum())} values that are "
+        f"{who}: grad has shape {grad.shape}; give it shape {want}, one number per parameter "
+        f"that moves")
+    if not np.isfinite(grad).all():
+        raise ValueError(f"{who}: grad has {int((~np.isfinite(grad)).sum())} values that are "
         "not finite; drop the event, or lower lr if the loss has been growing")
     for name,a in self.state.items():
         if a.shape!=params.shape: raise ValueError(
-            f"{who}: params has shape {params.shape}, but {name} has {a.shape}; use one optimizer per array")
+            f"{who}: params has shape {params.shape}, but {name} has {a.shape}; use one "
+            f"optimizer per array")
     return grad,rows
 
 # %% ../nbs/21_optim.ipynb #70af4535
@@ -215,7 +239,8 @@ def _rows(rows, params, who):
     rows = np.asarray(rows)
     if not rows.size: rows = rows.astype(int)
     if not params.ndim or rows.ndim!=1 or rows.dtype.kind not in 'iu': raise ValueError(
-        f"{who}: rows has shape {rows.shape} and type {rows.dtype}; give a list of row numbers")
+        f"{who}: rows has shape {rows.shape} and type {rows.dtype}; give a list of row "
+        f"numbers")
     if rows.size and not 0<=rows.min()<=rows.max()<len(params): raise ValueError(
         f"{who}: rows go from {rows.min()} to {rows.max()}; use 0 to {len(params)-1}")
     if len(np.unique(rows))<len(rows): raise ValueError(

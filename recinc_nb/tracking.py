@@ -11,14 +11,20 @@ import math
 # %% ../nbs/21a_tracking.ipynb #7ca5412c
 def tracking_lr(
     drift_var:float, # Variance of the target's move per event, q; at least 0, finite
-    noise_var:float, # Variance of one observation around the target, r; at least 0, finite; same unit
+    noise_var:float, # Variance of one observation around it, r; at least 0, finite; same unit
 )->float:            # Step size in [0, 1]: 0 for a target that stands still, 1 without noise
-    """The constant step that follows a random walk best; the steady gain of a Kalman filter: equation (3).
+    """The constant step that follows a random walk best; the steady gain of a Kalman filter:
+    equation (3).
 
-    Raises `ValueError` for a variance that is negative or not finite, or if both are 0, when no step is better than another.
+    Raises `ValueError` for a variance that is negative or not finite, or if both are 0, when
+    no step is better than another.
     Source: [Kalman 1960](https://doi.org/10.1115/1.3662552)."""
     for name,x in dict(drift_var=drift_var, noise_var=noise_var).items():
-        if not 0<=x<math.inf: raise ValueError(f"tracking_lr: {name} is {x!r}; use a finite variance of at least 0")
-    if drift_var==noise_var==0: raise ValueError("tracking_lr: drift_var and noise_var are both 0; measure one of them first")
+        if not 0<=x<math.inf:
+            raise ValueError(
+                f"tracking_lr: {name} is {x!r}; use a finite variance of at least 0")
+    if drift_var==noise_var==0:
+        raise ValueError(
+            "tracking_lr: drift_var and noise_var are both 0; measure one of them first")
     if drift_var==0: return 0.
     return 2/(1 + math.sqrt(1 + 4*(noise_var/drift_var)))

@@ -18,7 +18,8 @@ def aligned_zeros(
     shape:tuple,       # Shape of the table
     dtype=np.float32,  # Type of its numbers
 )->np.ndarray:         # Zeros; the first byte's address is a multiple of 64
-    "A table of zeros that starts on a cache line, so that rows of 64 bytes, or a multiple of it, never straddle one more."
+    """A table of zeros that starts on a cache line, so that rows of 64 bytes, or a multiple of
+    it, never straddle one more."""
     size = int(np.prod(shape))*np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, dtype=np.uint8)
     start = -raw.ctypes.data % 64
@@ -26,18 +27,22 @@ def aligned_zeros(
 
 # %% ../nbs/03_vectors.ipynb #cbe82832
 _F32,_I32,_I64,_BYTE = ir.FloatType(),ir.IntType(32),ir.IntType(64),ir.IntType(8).as_pointer()
-_N = 16 # numbers per vector: one register of 512 bits, or two of 256; the compiler cuts it as the machine needs
+# numbers per vector: one register of 512 bits, or two of 256; the compiler cuts it as the machine needs
+_N = 16
 _VEC = ir.VectorType(_F32, _N)
 
-def _row(context, builder, kind, table, row): # address of a row, and how many numbers are in it
+# address of a row, and how many numbers are in it
+def _row(context, builder, kind, table, row):
     table = context.make_array(kind)(context, builder, table)
     shape,strides = (cgutils.unpack_tuple(builder, o) for o in (table.shape, table.strides))
     at = builder.add(builder.ptrtoint(table.data, _I64), builder.mul(row, strides[0]))
     return builder.inttoptr(at, _F32.as_pointer()), shape[1] if kind.ndim==2 else _I64(1)
 
 def _table(kind): # what the operations take
-    if isinstance(kind, types.Array) and kind.dtype==types.float32 and kind.layout=='C': return kind
-    raise TypingError(f"vectors: got {kind}; pass a float32 table whose rows lie one after the other")
+    if isinstance(kind, types.Array) and kind.dtype==types.float32 and kind.layout=='C':
+        return kind
+    raise TypingError(f"vectors: got {kind}; pass a float32 table whose rows lie one "
+        f"after the other")
 
 def _spread(builder, x): # the same number sixteen times
     none = ir.Constant(_VEC, ir.Undefined)
@@ -54,7 +59,8 @@ def _sum(builder, v): # halves are added until one number is left: always in thi
 
 def _fma(builder, kind): # a·b + c, rounded once
     name = 'llvm.fma.f32' if kind is _F32 else f'llvm.fma.v{_N}f32'
-    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]*3), name)
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]*3),
+        name)
 
 def _load(builder, at):
     x = builder.load(at)
@@ -63,14 +69,17 @@ def _load(builder, at):
 
 def _store(builder, x, at): builder.store(x, at).align = 4
 
-def _each(builder, k, body): # body(kind, where) for the vectors of a row, then for the numbers left over
-    def vector(n): body(_VEC, lambda p: builder.bitcast(builder.gep(p, [n]), _VEC.as_pointer()))
+# body(kind, where) for the vectors of a row, then for the numbers left over
+def _each(builder, k, body):
+    def vector(n):
+        body(_VEC, lambda p: builder.bitcast(builder.gep(p, [n]), _VEC.as_pointer()))
     whole = builder.udiv(k, _I64(_N))
     with builder.if_else(builder.icmp_unsigned('==', k, _I64(2*_N))) as (common, other):
         with common: # 32 factors: no loop
             for n in (0, _N): vector(_I64(n))
         with other:
-            with cgutils.for_range(builder, whole, intp=_I64) as loop: vector(builder.mul(loop.index, _I64(_N)))
+            with cgutils.for_range(builder, whole, intp=_I64) as loop:
+                vector(builder.mul(loop.index, _I64(_N)))
             with cgutils.for_range_slice(builder, builder.mul(whole, _I64(_N)), k, _I64(1), intp=_I64) as (n,_):
                 body(_F32, lambda p: builder.gep(p, [n]))
 
@@ -86,7 +95,8 @@ def row_products(
     "Inside compiled code: the dot product of two rows, and the sum of their squared lengths."
     def codegen(context, builder, sig, args):
         (p,k),(q,_) = (_row(context, builder, sig.args[n], args[n], args[n+1]) for n in (0, 2))
-        total = {kind: [cgutils.alloca_once_value(builder, ir.Constant(kind, zero)) for _ in range(2)]
+        total = {kind: [cgutils.alloca_once_value(builder, ir.Constant(kind, zero))
+            for _ in range(2)]
                  for kind,zero in ((_VEC, [0.]*_N), (_F32, 0.))}
         def body(kind, at):
             (dot,size),fma = total[kind],_fma(builder, kind)
@@ -94,9 +104,11 @@ def row_products(
             builder.store(builder.call(fma, [a, b, builder.load(dot)]), dot)
             builder.store(builder.call(fma, [a, a, builder.call(fma, [b, b, builder.load(size)])]), size)
         _each(builder, k, body)
-        out = [builder.fadd(_sum(builder, builder.load(v)), builder.load(x)) for v,x in zip(total[_VEC], total[_F32])]
+        out = [builder.fadd(_sum(builder, builder.load(v)), builder.load(x))
+            for v,x in zip(total[_VEC], total[_F32])]
         return context.make_tuple(builder, sig.return_type, out)
-    return types.UniTuple(types.float32, 2)(_table(U), types.intp, _table(V), types.intp),codegen
+    return types.UniTuple(types.float32, 2)(_table(U), types.intp, _table(V),
+        types.intp),codegen
 
 # %% ../nbs/03_vectors.ipynb #2b435546
 @intrinsic
@@ -109,7 +121,8 @@ def row_step(
     keep, # What is left of a row; float32
     e,    # How much of the other row is added; float32
 ):        # Nothing
-    "Inside compiled code: U[u], V[i] = keep·U[u] + e·V[i], keep·V[i] + e·U[u], both from the old values."
+    """Inside compiled code: U[u], V[i] = keep·U[u] + e·V[i], keep·V[i] + e·U[u], both from the
+    old values."""
     def codegen(context, builder, sig, args):
         (p,k),(q,_) = (_row(context, builder, sig.args[n], args[n], args[n+1]) for n in (0, 2))
         wide = {_VEC: [_spread(builder, x) for x in args[4:]], _F32: args[4:]}
@@ -120,7 +133,8 @@ def row_step(
             _store(builder, builder.call(fma, [keep, b, builder.fmul(e, a)]), at(q))
         _each(builder, k, body)
         return context.get_dummy_value()
-    return types.void(_table(U), types.intp, _table(V), types.intp, types.float32, types.float32),codegen
+    return types.void(_table(U), types.intp, _table(V), types.intp, types.float32,
+        types.float32),codegen
 
 # %% ../nbs/03_vectors.ipynb #ee1377cb
 @intrinsic
@@ -129,12 +143,16 @@ def prefetch_row(
     table, # One or two dimensions, float32
     row,   # Any integer, also beyond the table
 ):         # Nothing
-    "Inside compiled code: start to fetch 32 numbers of a row (or one number of a list) into the cache, to be written soon."
+    """Inside compiled code: start to fetch 32 numbers of a row (or one number of a list) into
+    the cache, to be written soon."""
     def codegen(context, builder, sig, args):
         p,_ = _row(context, builder, sig.args[0], args[0], args[1])
-        fetch = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [_BYTE] + [_I32]*3), 'llvm.prefetch.p0')
-        for n in (0, _N, 2*_N-1)[:2*sig.args[0].ndim-1]: # the lines of 32 numbers of a table, of one number of a list
-            builder.call(fetch, [builder.bitcast(builder.gep(p, [_I64(n)]), _BYTE), _I32(1), _I32(3), _I32(1)])
+        fetch = cgutils.get_or_insert_function(builder.module,
+            ir.FunctionType(ir.VoidType(), [_BYTE] + [_I32]*3), 'llvm.prefetch.p0')
+        # the lines of 32 numbers of a table, of one number of a list
+        for n in (0, _N, 2*_N-1)[:2*sig.args[0].ndim-1]:
+            builder.call(fetch, [builder.bitcast(builder.gep(p, [_I64(n)]), _BYTE), _I32(1),
+                _I32(3), _I32(1)])
         return context.get_dummy_value()
     return types.void(_table(table), types.intp),codegen
 
@@ -150,5 +168,6 @@ def at_address(
     shape,   # Shape of the array, a tuple
     dtype,   # Type of its numbers
 ):           # The array that is there, not a copy
-    "Inside compiled code: the array at an address. It is not checked: a wrong address crashes the process."
+    """Inside compiled code: the array at an address. It is not checked: a wrong address
+    crashes the process."""
     return carray(_pointer(address), shape, dtype)

@@ -12,17 +12,23 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .streams import Stream
 
-# %% ../nbs/10a_worlds.ipynb #dafcca17
+# %% ../nbs/10a_worlds.ipynb #e2826933
 _TOPICS = dict(
-    space='Orbit Comet Galaxy Rocket Astronaut Nebula', crime='Detective Heist Murder Alibi Gangster Verdict',
-    romance='Wedding Kiss Lover Valentine Bride Serenade', war='Battle Soldier Trench General Siege Regiment',
-    animals='Tiger Puppy Whale Falcon Stallion Penguin', music='Guitar Orchestra Melody Drummer Jazz Chorus',
-    horror='Ghost Vampire Curse Crypt Werewolf Scream', sport='Champion Boxer Stadium Marathon Goalkeeper Racket')
-_CUTS = np.array([-2.4, -1.1, 0., 1.4]) # thresholds of five grades; the third separates like from dislike
+    space='Orbit Comet Galaxy Rocket Astronaut Nebula',
+    crime='Detective Heist Murder Alibi Gangster Verdict',
+    romance='Wedding Kiss Lover Valentine Bride Serenade',
+    war='Battle Soldier Trench General Siege Regiment',
+    animals='Tiger Puppy Whale Falcon Stallion Penguin',
+    music='Guitar Orchestra Melody Drummer Jazz Chorus',
+    horror='Ghost Vampire Curse Crypt Werewolf Scream',
+    sport='Champion Boxer Stadium Marathon Goalkeeper Racket')
+# thresholds of five grades; the third separates like from dislike
+_CUTS = np.array([-2.4, -1.1, 0., 1.4])
 _SWINGS = 4 # of a mood, in a stream
 _DRIFTS = 'none', 'sudden', 'gradual', 'recurring', 'popularity', 'births'
 _POLICIES = 'popular', 'uniform', 'taste'
-_DAYS = 100 # the window is dressed anew this often per stream: births and fading move in such steps
+# the window is dressed anew this often per stream: births and fading move in such steps
+_DAYS = 100
 
 def _angle(drift, when, at):
     if drift=='sudden': return np.where(when<at, 0., np.pi/2)
@@ -39,40 +45,56 @@ def _cuts(grades): # thresholds of a scale, and how many grades are no like
 def _titles(topic, rng):
     words = [w.split() for w in _TOPICS.values()]
     a,b = rng.integers(0, 6, len(topic)), rng.integers(0, 5, len(topic))
-    return [f"The {words[t][m]} and the {words[t][n if n<m else n+1]}" for t,m,n in zip(topic, a, b)]
+    return [f"The {words[t][m]} and the {words[t][n if n<m else n+1]}"
+        for t,m,n in zip(topic, a, b)]
 
-# %% ../nbs/10a_worlds.ipynb #1308c864
+# %% ../nbs/10a_worlds.ipynb #2d1d6f67
 class _World: # lint: long
-    "The truth behind a drift stream, equations (1) to (3). Users and items are rows; `when` is a share of the stream."
-    def __init__(self, n_events, n_users, n_items, drift, share, at, policy, label_noise, grades, moods, rng):
+    """The truth behind a drift stream, equations (1) to (3). Users and items are rows; `when`
+    is a share of the stream."""
+    def __init__(self, n_events, n_users, n_items, drift, share, at, policy, label_noise,
+        grades, moods, rng):
         self.n_events,self.drift,self.at,self.policy,self.label_noise = n_events,drift,at,policy,label_noise
         self.moods,(self.cuts,self.low) = moods,_cuts(grades)
-        k,life = len(_TOPICS),rng.spawn(1)[0] # a generator of its own: the draws below stay what they always were
+        # a generator of its own: the draws below stay what they always were
+        k,life = len(_TOPICS),rng.spawn(1)[0]
         self.topic = rng.integers(0, k, n_items)
         self.q = rng.normal(0, .2, (n_items, k)) + 1.5*np.eye(k)[self.topic]
         self.b_i = rng.normal(0, .7, n_items)
         self.a,self.b = rng.normal(0, 1., (2, n_users, k))
         self.turns = rng.random(n_users) < share
         self.moves = drift in ('popularity', 'births')
-        self.user_born,self.item_born,self.lifetime = np.zeros(n_users),np.zeros(n_items),np.full(n_items, np.inf)
-        if drift=='births': self.user_born,self.item_born = (_births(n, life, .25).clip(0) for n in (n_users, n_items))
-        if drift=='popularity': self.item_born,self.lifetime = _births(n_items, life, .5),.3*np.exp(life.normal(0, .3, n_items))
+        self.user_born,self.item_born,self.lifetime = np.zeros(n_users),np.zeros(
+            n_items),np.full(n_items, np.inf)
+        if drift=='births':
+            self.user_born,self.item_born = (_births(n, life, .25).clip(0)
+                for n in (n_users, n_items))
+        if drift=='popularity':
+            self.item_born,self.lifetime = _births(n_items, life, .5),.3*np.exp(life.normal(0, .3, n_items))
         self.phase = life.random(n_users)
         days = np.arange(_DAYS if self.moves else 1)[:,None]/_DAYS
-        self.user_window = np.where(self.user_born<=days, _ranks(n_users, .6), 0.)      # (days, n_users)
-        faded = _ranks(n_items, 0. if policy=='uniform' else .8)*np.exp(-4*((days-self.item_born)/self.lifetime).clip(0))
-        self.item_window = np.where(self.item_born<=days, faded, 0.)                    # (days, n_items): w of equation (3)
+        # (days, n_users)
+        self.user_window = np.where(self.user_born<=days, _ranks(n_users, .6), 0.)
+        faded = _ranks(n_items, 0. if policy=='uniform'
+            else .8)*np.exp(-4*((days-self.item_born)/self.lifetime).clip(0))
+        # (days, n_items): w of equation (3)
+        self.item_window = np.where(self.item_born<=days, faded, 0.)
 
-    def day(self, when): return (when*_DAYS).astype(np.int64) if self.moves else np.zeros(len(when), dtype=np.int64)
+    def day(self, when):
+        return (when*_DAYS).astype(np.int64) if self.moves else np.zeros(len(when),
+            dtype=np.int64)
 
-    def phi(self, user, when): return np.where(self.turns[user], _angle(self.drift, when, self.at), 0.) # equation (2); shape (n,)
+    # equation (2); shape (n,)
+    def phi(self, user, when):
+        return np.where(self.turns[user], _angle(self.drift, when, self.at), 0.)
 
     def mood(self, user, when): # what a mood adds to s; shape (n,)
         return self.moods*np.sqrt(2)*np.sin(2*np.pi*(_SWINGS*when + self.phase[user]))
 
     def score(self, user, item, when): # s of equation (1); shape (n,)
         phi,b = self.phi(user, when),self.b_i[item]
-        if self.drift=='popularity': b = b + .5 - 2*((self.day(when)/_DAYS - self.item_born[item])/self.lifetime[item]).clip(0, 1)
+        if self.drift=='popularity':
+            b = b + .5 - 2*((self.day(when)/_DAYS - self.item_born[item])/self.lifetime[item]).clip(0, 1)
         if self.moods: b = b + self.mood(user, when)
         return .2 + b + np.cos(phi)*_dots(self.a[user], self.q[item]) + np.sin(phi)*_dots(self.b[user], self.q[item])
 
@@ -80,7 +102,8 @@ class _World: # lint: long
         sigma,e,n = 1/(1 + np.exp(self.cuts - s[:,None])),self.label_noise,len(self.cuts)+1
         return (1-e)*(1 + sigma.sum(1)) + e*(n+1)/2, (1-e)*sigma[:,self.low-1] + e*(n-self.low)/n
 
-    def shown(self, user, day): # the weights of equation (3), before the division; shape (n_items,)
+    # the weights of equation (3), before the division; shape (n_items,)
+    def shown(self, user, day):
         w = self.item_window[day]
         return w*np.exp(.5*(self.q @ self.a[user])) if self.policy=='taste' else w
 
@@ -96,7 +119,8 @@ def _births(n, rng, before):
     return born
 
 def _draw(r, group, weights_of):
-    "For each number r in [0, 1) an id, drawn by the weights of its group, and the id's probability."
+    """For each number r in [0, 1) an id, drawn by the weights of its group, and the id's
+    probability."""
     ids,prob = np.empty(len(r), dtype=np.int64),np.empty(len(r))
     order = np.argsort(group, kind='stable')
     for part in np.split(order, np.flatnonzero(np.diff(group[order]))+1):
@@ -107,24 +131,27 @@ def _draw(r, group, weights_of):
         prob[part] = w[ids[part]]/total[-1]
     return ids,prob
 
-# %% ../nbs/10a_worlds.ipynb #e6f50723
+# %% ../nbs/10a_worlds.ipynb #836a8602
 def _task_columns(world, user, item, when, rho, rng):
-    "Columns click, dwell and purchase, and their expectations: equation (4)."
+    "Columns click, dwell and purchase, and their expectations: equation (6)."
     phi,q = world.phi(user, when),world.q[item]
     shared = np.cos(phi)*_dots(world.a[user], q) + np.sin(phi)*_dots(world.b[user], q)
     own = rng.normal(0, 1., (3, *world.a.shape))
-    s = [c + rho*shared + np.sqrt(1-rho**2)*_dots(o[user], q) for c,o in zip((-1., 0., -4.), own)]
+    s = [c + rho*shared + np.sqrt(1-rho**2)*_dots(o[user], q)
+        for c,o in zip((-1., 0., -4.), own)]
     p_click,log_dwell,p_buy = 1/(1+np.exp(-s[0])),np.log(30)+.4*s[1],1/(1+np.exp(-s[2]))
     click = rng.random(len(user)) < p_click
     dwell = np.where(click, np.exp(log_dwell + .8*rng.normal(size=len(user))), 0.)
     purchase = click & (rng.random(len(user)) < p_buy)
     return (dict(click=click.astype(np.int8), dwell=dwell, purchase=purchase.astype(np.int8)),
-            dict(click=p_click, dwell=p_click*np.exp(log_dwell + .8**2/2), purchase=p_click*p_buy))
+            dict(click=p_click, dwell=p_click*np.exp(log_dwell + .8**2/2),
+            purchase=p_click*p_buy))
 
-# %% ../nbs/10a_worlds.ipynb #e43b2487
+# %% ../nbs/10a_worlds.ipynb #85e474c6
 def _tables(world, rng): # the tables `items` and `users`
     n,topics = len(world.topic),np.array(list(_TOPICS))
-    items = pd.DataFrame(dict(title=_titles(world.topic, rng), year=rng.integers(1980, 2000, n), genres=topics[world.topic]))
+    items = pd.DataFrame(dict(title=_titles(world.topic, rng),
+        year=rng.integers(1980, 2000, n), genres=topics[world.topic]))
     users = pd.DataFrame(dict(turns=world.turns))
     if world.drift in ('popularity', 'births'): items['born'] = world.item_born
     if world.drift=='popularity': items['lifetime'] = world.lifetime
@@ -136,11 +163,15 @@ def _check_world(counts, shares, names, tasks):
     for name,(n,least) in counts.items():
         try: ok = operator.index(n)>=least
         except TypeError: ok = False
-        if not ok: raise ValueError(f"{who}: {name} is {n!r}; use a whole number, at least {least}")
+        if not ok:
+            raise ValueError(f"{who}: {name} is {n!r}; use a whole number, at least {least}")
     for name,x in shares.items():
-        if not (isinstance(x, Real) and 0<=x<=1): raise ValueError(f"{who}: {name} is {x!r}; use a number in [0, 1]")
+        if not (isinstance(x, Real) and 0<=x<=1):
+            raise ValueError(f"{who}: {name} is {x!r}; use a number in [0, 1]")
     for name,(x,known) in names.items():
-        if x not in known: raise ValueError(f"{who}: {name} is {x!r}; use one of {', '.join(map(repr, known))}")
+        if x not in known:
+            raise ValueError(f"{who}: {name} is {x!r}; use one of "
+                f"{', '.join(map(repr, known))}")
     if tasks is not None and not (isinstance(tasks, Real) and -1<=tasks<=1): raise ValueError(
         f"{who}: tasks is {tasks!r}; use a correlation in [-1, 1], or None")
 
@@ -159,16 +190,21 @@ def drift_stream( # lint: long
     grades:int=5,         # Grades of the scale, which are 1 to so many; at least 2
     moods:float=0.,       # Standard deviation of how strict a user is while moods swing; unit of the score; in [0, 1]
 )->Stream:                # Columns as always and `propensity`; with `oracle`: the expectation of each column but that
-    """A made-up stream whose truth is known; titles are made of topic words, so that text tells about taste.
+    """A made-up stream whose truth is known; titles are made of topic words, so that text
+    tells about taste.
 
-    Where users or items come over time, column `born` of their table says when (share of the stream), and `lifetime` how long items last.
-    Raises `ValueError` for an unknown drift or policy, a share outside [0, 1], a correlation outside [-1, 1], or a count that is too small."""
-    _check_world(dict(n_events=(n_events, 1), n_users=(n_users, 1), n_items=(n_items, 1), grades=(grades, 2)),
+    Where users or items come over time, column `born` of their table says when (share of the
+    stream), and `lifetime` how long items last.
+    Raises `ValueError` for an unknown drift or policy, a share outside [0, 1], a correlation
+    outside [-1, 1], or a count that is too small."""
+    _check_world(dict(n_events=(n_events, 1), n_users=(n_users, 1), n_items=(n_items, 1),
+        grades=(grades, 2)),
         dict(share=share, at=at, label_noise=label_noise, moods=moods),
         dict(drift=(drift, _DRIFTS), policy=(policy, _POLICIES)), tasks)
     rng = np.random.default_rng(seed)
     noise_rng,task_rng = rng.spawn(2)
-    world = _World(n_events, n_users, n_items, drift, share, at, policy, label_noise, grades, moods, rng)
+    world = _World(n_events, n_users, n_items, drift, share, at, policy, label_noise, grades,
+        moods, rng)
     when = np.arange(n_events)/n_events
     day = world.day(when)
     user,_ = _draw(rng.random(n_events), day, lambda n: world.user_window[day[n]])
@@ -180,11 +216,14 @@ def drift_stream( # lint: long
     rating[slip] = noise_rng.integers(1, grades+1, slip.sum())
     items,users = _tables(world, rng)
     time = np.cumsum(rng.exponential(60., n_events)).astype(np.int64)
-    more,expected = _task_columns(world, user, item, when, tasks, task_rng) if tasks is not None else ({}, {})
-    events = pd.DataFrame(dict(user=user, item=item, rating=rating, time=time, propensity=propensity, **more))
+    more,expected = _task_columns(world, user, item, when, tasks,
+        task_rng) if tasks is not None else ({}, {})
+    events = pd.DataFrame(dict(user=user, item=item, rating=rating, time=time,
+        propensity=propensity, **more))
     oracle = pd.DataFrame(dict(zip(('rating', 'label'), world.expect(s)), **expected))
     stream = object.__new__(Stream) # without notes: a short stream may well hold likes alone
-    stream._take_in(events, items, users, f'drift stream ({drift})', (1., float(grades)), float(world.low+1), oracle)
+    stream._take_in(events, items, users, f'drift stream ({drift})', (1., float(grades)),
+        float(world.low+1), oracle)
     stream._world = world
     return stream
 
@@ -192,12 +231,17 @@ def drift_stream( # lint: long
 def _every_item(stream, n, f, who):
     "f(user, when) for the events at positions n, one row of all items each."
     world,n = stream._world,np.asarray(n)
-    if world is None: raise ValueError(f"{who}: the truth about {stream.name} is not known; ask a stream that drift_stream made")
-    if n.ndim>1 or n.size and n.dtype.kind not in 'iu': raise ValueError(f"{who}: n is {n}; use one position or a list of positions")
+    if world is None:
+        raise ValueError(f"{who}: the truth about {stream.name} is not known; ask a stream "
+            f"that drift_stream made")
+    if n.ndim>1 or n.size and n.dtype.kind not in 'iu':
+        raise ValueError(f"{who}: n is {n}; use one position or a list of positions")
     if n.size and not (0<=n.min() and n.max()<len(stream)): raise ValueError(
-        f"{who}: n goes from {n.min()} to {n.max()}, but the stream has {len(stream)} events; count from 0")
+        f"{who}: n goes from {n.min()} to {n.max()}, but the stream has {len(stream)} "
+        f"events; count from 0")
     rows = n.ravel().astype(np.int64)
-    out = [f(*o) for o in zip(stream.events['user'].to_numpy()[rows], stream.events.index.to_numpy()[rows]/world.n_events)]
+    out = [f(*o) for o in zip(stream.events['user'].to_numpy()[rows],
+        stream.events.index.to_numpy()[rows]/world.n_events)]
     return out[0] if not n.ndim else np.array(out).reshape(-1, len(world.q))
 
 # %% ../nbs/10a_worlds.ipynb #c134059e
@@ -205,17 +249,20 @@ def _every_item(stream, n, f, who):
 def oracle_scores(self:Stream,
     n,            # Position of an event in this stream, or a list of B positions; from 0
 )->np.ndarray:    # P(like) of the event's user for every item, by row of `items`; shape (n_items,), or (B, n_items)
-    "The truth about every item at the moment of an event, shown or not. Raises `ValueError` where no truth is known."
+    """The truth about every item at the moment of an event, shown or not. Raises `ValueError`
+    where no truth is known."""
     def f(user, when):
         item = np.arange(len(self.items))
-        return self._world.expect(self._world.score(np.full(len(item), user), item, np.full(len(item), when)))[1]
+        return self._world.expect(self._world.score(np.full(len(item), user), item,
+            np.full(len(item), when)))[1]
     return _every_item(self, n, f, 'Stream.oracle_scores')
 
 @patch
 def oracle_exposure(self:Stream,
     n,            # Position of an event in this stream, or a list of B positions; from 0
 )->np.ndarray:    # P(shown) to the event's user for every item; each row sums to 1; shape (n_items,), or (B, n_items)
-    "What the logging policy might have shown at the moment of an event, equation (3). Raises `ValueError` where it is not known."
+    """What the logging policy might have shown at the moment of an event, equation (3). Raises
+    `ValueError` where it is not known."""
     def f(user, when):
         w = self._world.shown(user, self._world.day(np.array([when]))[0])
         return w/w.sum()

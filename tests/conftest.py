@@ -14,6 +14,19 @@ settings.register_profile('book', deadline=None, derandomize='CI' in os.environ)
 settings.load_profile('book')
 
 
+@pytest.fixture(scope='session')
+def site(tmp_path_factory):
+    "The site, built once for all tests and workers; a folder"
+    from filelock import FileLock
+    from helpers import python
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base
+    out = base/'site'
+    with FileLock(f'{out}.lock'):
+        if not (out/'llms.txt').exists(): python('tools/build_docs.py', '--out', out, cwd=root)   # fails on a broken link or an image without alt text
+    return out
+
+
 @pytest.fixture
 def one_thread():
     "Sums over threads depend on their number; promises to the last bit are made for the same number."

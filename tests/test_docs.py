@@ -1,15 +1,48 @@
 """The site builds, with no broken link and no picture without words; outputs are the same when made twice."""
-import shutil
-from helpers import python, root
+import re, shutil
+import pytest
+from helpers import root
 
 
-def test_the_site_builds_whole(tmp_path):
-    out = tmp_path/'site'
-    python('tools/build_docs.py', '--out', out, cwd=root) # fails on a broken link or an image without alt text
-    pages = {p.name for p in out.glob('*.html')}
+def test_the_site_builds_whole(site):
+    pages = {p.name for p in site.glob('*.html')}
     assert {'index.html', 'mf_online.html', 'bert_online.html', 'demo.html'} <= pages
-    text = (out/'mf_online.html').read_text()
+    text = (site/'mf_online.html').read_text()
     assert 'site_libs/katex' in text and 'cdn.jsdelivr.net' not in text or shutil.which('npm') is None
+    api = (site/'api'/'mf_online.html').read_text()
+    assert 'id="IncrementalMF"' in api and 'Standard deviation of a new row' in api and 'id="IncrementalMF.sweep"' not in api   # its base calls it, no reader
+    pages = re.findall(r'/(\w+)\.llms\.md\)', (site/'llms.txt').read_text())
+    assert pages[0]=='index' and pages.index('streams')<pages.index('bert')<pages.index('core')
+
+
+def test_the_sidebar_is_the_index_and_next_leads_to_the_streams(site):
+    text = (site/'index.html').read_text()
+    side = re.findall(r'<span class="menu-text">([^<]+)</span>', text)
+    assert side[:4]==['Start here', 'Streams and yardsticks', '10 streams', '10a a made-up world'] and not any('olution' in o for o in side)
+    assert side.index('48 blocks')<side.index('Appendix: tools')<side.index('00 core')<side.index('Reference')<side.index('82 errata')<side.index('Modules')
+    assert 'href="streams.html" class="pagination-link"' in text
+
+
+def test_checks_that_show_nothing_and_private_code_are_folded():
+    import build_docs
+    from lint_nbs import Nb
+    nb = Nb(root/'nbs'/'31_mf_online.ipynb')
+    said = {c.id: c.source for c in nb.cells}
+    folded = build_docs.silent_checks(nb)
+    assert folded and all(re.search(r'assert|test_', said[o]) and not re.match(r'#\| export|def ', said[o]) for o in folded)
+    shown = build_docs.with_private([dict(id=nb.cells[0].id, cell_type='markdown', source='')], nb)
+    private = [o['source'] for o in shown if 'mf_online, private' in o['source']]
+    assert len(private)==len([c for c in nb.code if 'exporti' in c.directives]) and all('#| exporti' not in o for o in private)
+
+
+@pytest.mark.parametrize('wrong,says', [(r'<p>so $\alpha is</p>', 'left as text'), ('<img src="a.png">', 'alt text'), ('<script src="https://cdn.org/a.js"></script>', 'another host'),
+    ('<a href="gone.html">x</a>', 'leads nowhere'), ('<p>' + 'x'*1_600_000 + '</p>', '1.6 MB')])
+def test_a_broken_page_fails_the_build(tmp_path, wrong, says):
+    import build_docs
+    (tmp_path/'a.html').write_text(f'<html><body>{wrong}</body></html>')
+    assert any(says in o for o in build_docs.check_site(tmp_path)), build_docs.check_site(tmp_path)
+    (tmp_path/'a.html').write_text(r'<html><body><code>$\alpha$</code> 5 $ <a href="https://else.org">x</a></body></html>')
+    assert not build_docs.check_site(tmp_path)
 
 
 def test_outputs_twice_are_the_same_bytes(tmp_path):

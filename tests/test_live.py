@@ -120,6 +120,10 @@ def test_every_button_and_core_widgets_only():
     assert [o for _,o in page.session.rated]==[1., 2., 3.] and len(page.film.options)==9
     page.undo.click()
     assert len(page.session.rated)==2 and len(page.film.options)==10
+    page.film.value = page.film.options[0]
+    for said in ('something', 'submit'): page.film._handle_custom_msg(dict(event=said), [])   # what the browser sends for Enter
+    assert len(page.session.rated)==3
+    page.undo.click()
     page.again.click()
     assert not page.session.rated and len(page.film.options)==12
     def inside(o): return [o] + [p for c in getattr(o, 'children', ()) for p in inside(c)]

@@ -156,7 +156,7 @@ def test_prefix_reads_an_item_behind_its_own_past_whatever_stands_beside_it(rows
     found = inputs['past_mask'].sum(1)[inputs['past']] + inputs['attention_mask'].sum(1)
     assert found.tolist()==collate.lengths(said) and (collate.n_cut([dict(text=a, text_pair=b) for a,b in said[:1]])
         ==(len(tokenizer(said[0][0])['input_ids'])>max_length-max_length//4 or len(tokenizer(said[0][1])['input_ids'])-1>max_length//4))
-    for (past,item),ids,k in zip(said, inputs['input_ids'].tolist(), inputs['attention_mask'].sum(1).tolist()):
+    for (_,item),ids,k in zip(said, inputs['input_ids'].tolist(), inputs['attention_mask'].sum(1).tolist()):
         whole = tokenizer(item)['input_ids'][1:]
         assert ids[:k]==[*whole[:-1][:max_length//4-1], tokenizer.sep_token_id]
     for n,(past,_) in zip(inputs['past'].tolist(), said):

@@ -43,6 +43,28 @@ def test_lint():
     assert not found, '\n'.join(found)
 
 
+def test_the_index_says_what_the_chapters_say():
+    "The short path is as long as it says, no chapter of a path comes before one that it needs, and every chapter that is needed is there."
+    import re
+    from lint_nbs import Nb
+    text = '\n'.join(c.source for c in Nb(root/'nbs'/'index.ipynb').markdown)
+    rows = {m[1]: (m[2].split(', ') if m[2] else [], m[3]) for m in re.finditer(r'^\| (\w+) \| \[[^|]*\| [^|]* \| ([^|]*) \| (\d*) \|', text, re.M)}
+    assert len(rows)>35 and all(o in rows for needs,_ in rows.values() for o in needs)
+    paths = {m[1]: re.findall(r'\[(\w+)\]', m[2]) for m in re.finditer(r'^- \*\*([^*]+):\*\*(.*?)$', text, re.M)}
+    assert paths.keys()=={'Six hours', 'Theory', 'Engineer'}
+    for name,path in paths.items():
+        assert all(o in rows for o in path) and path==sorted(path), name
+    assert 5*60 <= sum(int(rows[o][1]) for o in paths['Six hours']) <= 7*60
+    missing = [(o, need) for n,o in enumerate(paths['Six hours']) for need in rows[o][0] if need not in paths['Six hours'][:n]]
+    assert not missing, f'the short path leaves out what it needs: {missing}'
+
+
+@pytest.mark.parametrize('branch,tags,wrong', [('main', [], 0), ('v0.1.0', ['v0.1.0'], 0), ('v0.1.0', [], 0), ('dev', [], 1), ('main', ['v0.1.0'], 1), ('v0.2.0', ['v0.1.0'], 2)])
+def test_a_release_installs_itself(branch, tags, wrong):
+    from lint_nbs import release
+    assert len(list(release(branch, '0.1.0', tags)))==wrong
+
+
 def test_ruff():
     "Names that nobody uses, loops that do not do what they say: package, tests, tools and notebooks."
     python('-m', 'ruff', 'check', '--no-cache', '--output-format', 'concise', cwd=root)

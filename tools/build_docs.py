@@ -68,7 +68,9 @@ def tidy_docs(cells, module):
 def is_check(statement):
     "Does a statement compare and show nothing?"
     if isinstance(statement, ast.Assert): return True
-    if isinstance(statement, (ast.For, ast.With)): return any(map(is_check, statement.body)) and all(is_check(o) or isinstance(o, ast.Assign) for o in statement.body)
+    if isinstance(statement, (ast.For, ast.With, ast.If)):
+        inside = statement.body + getattr(statement, 'orelse', [])
+        return any(map(is_check, inside)) and all(is_check(o) or isinstance(o, ast.Assign) for o in inside)
     if not isinstance(statement, ast.Expr): return False
     calls = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
     return all(isinstance(o, ast.Call) and re.match(r'(np\.testing|torch\.testing|test_|check_|assert_)', ast.unparse(o.func)) for o in calls)
@@ -162,22 +164,26 @@ def write_config(out, modules):
 
 
 # ---- KaTeX ----
-def fetch_katex(version):
-    "The folder with KaTeX, fetched once into the user's cache; None where it cannot be had"
-    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/cfg.lib_name/'katex'/version
+def fetch_npm(name, version, files):
+    "The folder with some files of an npm package, fetched once into the user's cache; None where it cannot be had"
+    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/cfg.lib_name/name/version
     if home.is_dir(): return home
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as tmp:
-        try: subprocess.run(['npm', 'pack', '--silent', f'katex@{version}'], cwd=tmp, check=True, capture_output=True, timeout=120)
-        except (OSError, subprocess.SubprocessError) as e: print(f'build_docs: no KaTeX ({e}); pages will load it from the network'); return
+        try: subprocess.run(['npm', 'pack', '--silent', f'{name}@{version}'], cwd=tmp, check=True, capture_output=True, timeout=120)
+        except (OSError, subprocess.SubprocessError) as e: print(f'build_docs: no {name} ({e})'); return
         with tarfile.open(next(Path(tmp).glob('*.tgz'))) as tar: tar.extractall(tmp, filter='data')
-        dist,new = Path(tmp)/'package'/'dist', Path(tmp)/'new'
-        shutil.copy(dist.parent/'LICENSE', dist)
-        for name in ('LICENSE', 'katex.min.css', 'katex.min.js', 'contrib/auto-render.min.js', *(f'fonts/{p.name}' for p in (dist/'fonts').glob('*.woff2'))):
-            (new/name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(dist/name, new/name)
+        package,new = Path(tmp)/'package', Path(tmp)/'new'
+        for path in (p for o in files for p in package.glob(o)):
+            to = new/path.relative_to(package/'dist' if package/'dist' in path.parents else package)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, to)
         new.rename(home)
     return home
+
+def fetch_katex(version):
+    "KaTeX without its older fonts; without npm pages load it from the network"
+    return fetch_npm('katex', version, ['LICENSE', 'dist/katex.min.css', 'dist/katex.min.js', 'dist/contrib/auto-render.min.js', 'dist/fonts/*.woff2'])
 
 
 def sized(m):

@@ -563,7 +563,9 @@ def import_order(nbs):
         for c in nb.code:
             for m in (m for n in c.nodes(ast.Import, ast.ImportFrom) for m in imported_modules(n, names)):
                 other = home.get(m)
-                if other is nb: yield nb, c, f'imports its own module {m}; use the names of the cells above'
+                if other is nb:
+                    if c.exported or not re.search(r'# lint: own\b', c.source): yield nb, c, (f'imports its own module {m}; '
+                        'use the names of the cells above, or say # lint: own where a lesson comes before its module')
                 elif other and other.number is not None and book_place(other)>=book_place(nb):
                     yield nb, c, f'imports {m} of {other.name}; a lower number never imports a higher one'
 
@@ -596,8 +598,19 @@ def owner_pattern():
     return re.compile(rf'{re.escape(host)}[/:]{re.escape(owner)}\b|(?<![\w.-]){re.escape(owner)}/{re.escape(cfg.repo)}\b|{re.escape(cfg.doc_host)}')
 
 
+def tags():
+    "The tags of the commit that is checked out"
+    return subprocess.run(['git', 'tag', '--points-at', 'HEAD'], cwd=ROOT, capture_output=True, text=True).stdout.split()
+
+def release(branch, version, tags):
+    "What is wrong with the branch of settings.ini, which badges and install cells name: a reader of a release must get that release"
+    if branch not in ('main', f'v{version}'): yield f'settings.ini: branch is {branch}; write main, or v{version} in the commit of that release'
+    if tags and branch not in tags: yield f"settings.ini: this commit is tagged {', '.join(tags)}, but its install cells name {branch}; set branch to the tag, then lint_nbs.py --fix, and tag that commit"
+
+
 def repository():
     "Messages about text files: the owner is named in settings.ini alone, and no file names a path of one machine"
+    yield from release(cfg.branch, cfg.version, tags())
     for p,text in derived_files().items():
         if not p.exists() or p.read_text(encoding='utf-8')!=text: yield f'{p.name}: is not what settings.ini gives; run python tools/lint_nbs.py --fix'
     owner = owner_pattern()

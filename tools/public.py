@@ -3,8 +3,8 @@ list of public names.
 
 Call `python tools/public.py`; `--check` writes nothing and exits 1 when something is not what the sources give. A stub is
 made of the package, which loads its names late, of each module whose classes get methods by fastcore's `@patch`, and of the
-one whose classes stand on scikit-learn's, which has no types: tools that do not run the code see neither. The index gets the
-number, the minutes and the recorded CPU seconds of each chapter. From Python: `stubs() -> dict`, path to text; `table() -> str`."""
+one whose classes stand on scikit-learn's, which has no types: tools that do not run the code see neither. The index gets each
+chapter's number, what it needs, its minutes and its recorded CPU seconds. From Python: `stubs() -> dict`, path to text; `table() -> str`."""
 import argparse, ast, json, re, sys
 from collections import defaultdict
 
@@ -136,6 +136,12 @@ def names():
 
 
 # ---- the table of chapters ----
+def needs(path, parts):
+    "The numbers of the chapters that an opening links under *You need*, the tools left out"
+    said = re.search(r'\*\*You need\*\*(.*?)(?:\*\*Time|$)', Nb(path).cells[1].source, re.S)
+    found = dict.fromkeys(o for o in re.findall(r'\((\w+\.ipynb)', said[1] if said else '') if o in parts and o[0]!='0')
+    return ', '.join(o.split('_')[0] for o in found)
+
 def index():
     "The text of the index: number, minutes and seconds of each chapter written again"
     d,parts = json.loads(INDEX.read_text(encoding='utf-8')),{p.name: p for _,chapters in contents() for p,_ in chapters}
@@ -145,7 +151,7 @@ def index():
         path = parts[m[2]]
         time = re.search(r'\*\*Time:\*\* (\d+) minutes', Nb(path).cells[1].source)
         took = recorded_seconds().get(path.stem)
-        return f"| {path.stem.split('_')[0]} | {m[1]} | {time[1] if time else ''} | {f'{took:.0f}' if took else ''} |"
+        return f"| {path.stem.split('_')[0]} | {m[1]} | {needs(path, parts)} | {time[1] if time else ''} | {f'{took:.0f}' if took else ''} |"
     for c in d['cells']:
         if c['cell_type']=='markdown': c['source'] = '\n'.join(map(again, ''.join(c['source']).split('\n'))).splitlines(keepends=True)
     return json.dumps(d, sort_keys=True, indent=1, ensure_ascii=False) + '\n'

@@ -58,7 +58,7 @@ def readme(path=NBS/cfg.readme_nb):
     for c in nb.cells:
         if c.kind=='markdown': parts.append(prose(c.source))
         elif c.kind=='code' and not c.hidden:
-            code = '\n'.join(c.body).strip()
+            code = '' if c.directives.get('echo')=='false' else '\n'.join(c.body).strip()
             if code: parts.append(f'```python\n{code}\n```')
             parts += [shown(c, o, pictures) for o in c.outputs]
     head = f'<!-- Made from {cfg.nbs_path}/{nb.path.name} by tools/readme.py: edit the notebook. -->'
