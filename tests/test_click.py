@@ -283,3 +283,14 @@ def test_what_pickles_and_copies_goes_on():
         c = copy.deepcopy(a)
         assert same(weights(b.partial_fit(['jazz'], [1])), weights(c.partial_fit(['jazz'], [1])))
     assert isinstance(a, Learner)
+
+
+@pytest.mark.parametrize('y, weight, bounded', [([1]*8, None, True), ([0]*8, [1., 3, 0, 1, 1, 2, 1, 1], True), ([1, 0]*4, None, False), ([1], None, True)])
+def test_a_step_moves_the_mean_log_odds_of_its_rows_by_no_more_than_its_bound(y, weight, bounded):
+    m,X = learner(lr=0., head_lr=4.),WORDS[:len(y)]
+    odds = lambda: (lambda p: np.log(p/(1-p)))(m.predict(X))
+    before = odds()
+    m.partial_fit(X, y, weight)
+    moved = np.average(odds()-before, weights=weight)
+    if bounded: assert abs(moved-(.15 if y[0] else -.15)) < 1e-5
+    else: assert abs(moved) < .14
