@@ -295,3 +295,13 @@ def test_means_where_a_card_has_no_bags(monkeypatch):
     monkeypatch.setattr(click, '_NO_BAGS', {'cpu'})
     for a,b in zip(bags, both()): torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-15)
     assert not bags[0][[0, 2, 5]].any() and bags[0][[1, 3, 4]].all()
+
+@pytest.mark.parametrize('y, weight, bounded', [([1]*8, None, True), ([0]*8, [1., 3, 0, 1, 1, 2, 1, 1], True), ([1, 0]*4, None, False), ([1], None, True)])
+def test_a_step_moves_the_mean_log_odds_of_its_rows_by_no_more_than_its_bound(y, weight, bounded):
+    m,X = learner(lr=0., head_lr=4.),WORDS[:len(y)]
+    odds = lambda: (lambda p: np.log(p/(1-p)))(m.predict(X))
+    before = odds()
+    m.partial_fit(X, y, weight)
+    moved = np.average(odds()-before, weights=weight)
+    if bounded: assert abs(moved-(.15 if y[0] else -.15)) < 1e-5
+    else: assert abs(moved) < .14
