@@ -200,8 +200,8 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
 
     def __init__(self,
         checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
-        update='top-2',           # What moves: 'all', 'layers', 'norms', 'top-n', 'head', or an `UpdatePolicy`
-        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 1e-4, or 1e-3 if it was never trained
+        update='head',            # What moves: 'head', 'top-n', 'norms', 'layers', 'all', or an `UpdatePolicy`
+        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 1e-5, or 1e-3 if it was never trained
         head_lr:float=.2,         # Variance of a weight of the head before anything was learned, which is its first step; 0: it never moves
         weight_decay:float=.01,   # Decoupled decay of the encoder's matrices
         similarity:float=5.,      # What one unit of likeness is worth at the start, in nats

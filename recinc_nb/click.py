@@ -163,8 +163,9 @@ def surer(
     return cov - xc.T@torch.linalg.solve(torch.diag(1/h) + xc@x.T, xc)
 
 # %% ../nbs/42a_click.ipynb #e501811d
-_LR = {True: 1e-4, False: 1e-3} # trained on language or not; the first by tools/tune.py
+_LR = {True: 1e-5, False: 1e-3} # trained on language or not; the first by tools/bert_runs.py
 _DRIFT = 1e-4 # how much of its first covariance an event gives back to the head
+_SHIFT = .15  # a step moves the mean log-odds of its rows by no more
 _READERS = dict(statements=(ClickModel, ClickCollator), pair=(PairModel, PairCollator),
                 prefix=(PrefixModel, PrefixCollator))
 
@@ -187,7 +188,7 @@ class ClickBert(Learner): # lint: long
 
     def __init__(self,
         checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
-        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 1e-4, or 1e-3 if it was never trained
+        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 1e-5, or 1e-3 if it was never trained
         head_lr:float=.2,         # Variance of a weight of the head before anything was learned, which is its first step; 0: it never moves
         weight_decay:float=.01,   # Decoupled decay of the encoder's matrices
         similarity:float=5.,      # What one unit of likeness is worth at the start, in nats
@@ -476,14 +477,16 @@ def _update(self:ClickBert, step, who):
 
 @patch
 def _turn(self:ClickBert, z, read, weight):
-    "The head's gradient becomes the step of equation (3); its two rows of weights go half the way each."
+    "The head's gradient becomes the step of equations (3) and (5); its two rows of weights go half the way each."
     z,x = (o.detach().cpu().double() for o in (z, read))
     x,counts = F.pad(x, (0, 1), value=1.),torch.ones(len(x), dtype=torch.float64) if weight is None else torch.from_numpy(weight)
     h = self.head_lr*counts*curvature_bound(z[:,1]-z[:,0])
     self.spread_ = surer(self.spread_, x[h>0], h[h>0])
     W,b = self.model_.classifier.parameters()
     g = torch.cat([W.grad, b.grad[:,None]], 1).cpu().double()*counts.sum() # the loss is a mean, (3) a sum
-    g = (self.head_lr/2*g@self.spread_).to(W)
+    g = self.head_lr/2*g@self.spread_
+    shift = (counts@x@(g[1]-g[0])/counts.sum()).abs().item()
+    g = (g*min(1, _SHIFT/max(shift, 1e-12))).to(W)
     W.grad,b.grad = g[:,:-1].contiguous(),g[:,-1].contiguous()
     keep = (1-_DRIFT)**len(x)
     self.spread_.mul_(keep).diagonal().add_(1-keep)

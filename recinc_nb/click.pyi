@@ -36,6 +36,7 @@ def curvature_bound(s: torch.Tensor) -> torch.Tensor: ...
 def surer(cov: torch.Tensor, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor: ...
 _LR: Any
 _DRIFT: Any
+_SHIFT: Any
 _READERS: Any
 
 class ClickBert(Learner):

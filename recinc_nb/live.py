@@ -27,9 +27,12 @@ def live_streams(
 )->tuple[Stream,Stream]:  # The past and what came later, about these items alone
     "The well-known items of a stream: a past to learn from, and a future to be judged on."
     head = stream.events.iloc[:n_events]
-    items = stream.items.loc[head['item'].value_counts(sort=True).index[:n_items].sort_values()]
-    def part(e): return Stream(e[e['item'].isin(items.index)][['user', 'item', 'rating', 'time']], items, stream.users,
-                               f'{stream.name}, {len(items)} films', stream.rating_range, stream.like_from)
+    often = head['item'].value_counts(sort=True).index[:n_items]
+    items = stream.items.loc[often.sort_values()]
+    name = f'{stream.name}, {len(items)} films'
+    def part(e):
+        e = e[e['item'].isin(items.index)][['user', 'item', 'rating', 'time']]
+        return Stream(e, items, stream.users, name, stream.rating_range, stream.like_from)
     return part(head),part(stream.events.iloc[n_events:])
 
 # %% ../nbs/47_live.ipynb #beb60cf4
@@ -38,38 +41,45 @@ class _StillBert(IncrementalBert):
     def _encode(self, said):
         new = [o for o in dict.fromkeys(said) if o not in self.vectors_]
         if new:
-            with torch.no_grad(): self.vectors_.update(zip(new, IncrementalBert._encode(self, new)))
+            with torch.no_grad():
+                self.vectors_.update(zip(new, IncrementalBert._encode(self, new)))
         return torch.stack([self.vectors_[o] for o in said])
 
 # %% ../nbs/47_live.ipynb #d45e27ab
 def live_learners(
     stream:Stream,     # What they follow
     checkpoint='auto', # Which BERT
-    vectors=None,      # One per item, in the order of `stream.items`; shape (n_items, d); None for those of its words
+    vectors=None,      # One per item of `stream.items`; (n_items, d); None: those of its words
     seed:int=0,        # Of MF's random start
 )->dict:               # By name: MF and BERT, both ready for strangers
-    "Both learners after one pass over the stream: MF event by event, BERT's head in batches of 32."
+    "Both learners after one pass: MF event by event, BERT's head in batches of 32."
     found = find_checkpoint(checkpoint)
     bert = _StillBert(found, update='head', seed=seed)
     bert.vectors_ = {}
     bert.ready()
     if vectors is None and found.real: vectors = item_vectors(stream.items, found)
-    if vectors is not None: bert.vectors_.update(zip(TextHistory(stream.items).texts.values(), torch.as_tensor(vectors).to(str(bert.device_))))
-    for batch in progress(stream.batches(32), 'BERT', total=len(stream), step=32): bert.partial_fit(batch)
+    if vectors is not None:
+        there = torch.as_tensor(vectors).to(str(bert.device_))
+        bert.vectors_.update(zip(TextHistory(stream.items).texts.values(), there))
+    batches = progress(stream.batches(32), 'BERT', total=len(stream), step=32)
+    for batch in batches: bert.partial_fit(batch)
     return dict(MF=IncrementalMF(seed=seed).partial_fit(stream), BERT=bert)
 
 # %% ../nbs/47_live.ipynb #a8cefd0a
 def _copy(model):
-    "A copy that learns on its own; modules in which nothing can move are shared, and so is what they read."
+    "A copy that learns on its own; what cannot move is shared, and so is what it reads."
     if not hasattr(model, 'model_'): return copy.deepcopy(model)
-    still = [m for m in model.model_.modules() if not any(p.requires_grad for p in m.parameters())]
-    return copy.deepcopy(model, {id(o): o for o in (*still, model.tokenizer_, getattr(model, 'vectors_', None))})
+    def frozen(m): return not any(p.requires_grad for p in m.parameters())
+    shared = [m for m in model.model_.modules() if frozen(m)]
+    shared += [model.tokenizer_, getattr(model, 'vectors_', None)]
+    return copy.deepcopy(model, {id(o): o for o in shared})
 
 def _titles(stream):
     "Titles by item, those met most often first; titles that repeat carry their id."
     items = stream.items
     rest = {o: items[o] if o in items else [None]*len(items) for o in ('title', 'year')}
-    title = {i: item_text(str(t), y) for i,t,y in zip(items.index.tolist(), rest['title'], rest['year'])}
+    told = zip(items.index.tolist(), rest['title'], rest['year'])
+    title = {i: item_text(str(t), y) for i,t,y in told}
     count = pd.Series(list(title.values())).value_counts()
     met = stream.events['item'].value_counts()
     order = sorted(title, key=lambda i: -met.get(i, 0))
@@ -77,26 +87,32 @@ def _titles(stream):
 
 # %% ../nbs/47_live.ipynb #0b42861d
 class LiveSession: # lint: long
-    """A stranger rates films one by one; several learners learn each rating, and each is asked for its list.
+    """A stranger rates films; learners learn each rating, and are asked for their lists.
 
     The session works on copies: the learners that it was given never meet the stranger.
-    `rated` holds (item, stars); `lists[n]` what each learner recommended after n ratings; `ms[n]` how long each took to learn rating n.
-    Raises `ValueError` for no learners, a list of no length, or a user whom a learner has met."""
+    `rated` holds (item, stars); `lists[n]` what each learner recommended after n ratings;
+    `ms[n]` how long each took to learn rating n.
+    Raises `ValueError` for no learners, a list of no length, or a user whom one has met."""
     def __init__(self,
         stream:Stream, # For titles, the range of stars, and how many of them make a like
-        models:dict,   # By name: learners that have followed the stream, with `partial_fit` and `recommend`
-        user=None,     # An id that they have never met; None for one of the kind that the stream has: -1 beside integers, else 'you'
+        models:dict,   # By name: learners of the stream, with `partial_fit` and `recommend`
+        user=None,     # An id that they have never met; None: -1 beside integers, else 'you'
         k:int=10,      # Length of the lists
     ):
         if not models: raise ValueError("LiveSession: no learners; give at least one, by name")
         if k<1: raise ValueError(f"LiveSession: k is {k}; use at least 1")
-        if stream.items is None or 'title' not in stream.items: raise KeyError("LiveSession: the stream's items have no column title; add one")
-        if user is None: user = min(-1, int(stream.events['user'].min())-1) if stream.events['user'].dtype.kind in 'iu' and len(stream) else 'you'
+        if stream.items is None or 'title' not in stream.items: raise KeyError(
+            "LiveSession: the stream's items have no column title; add one")
+        if user is None:
+            met = stream.events['user']
+            user = min(-1, int(met.min())-1) if met.dtype.kind in 'iu' and len(met) else 'you'
         for name,m in models.items():
-            if user in getattr(m, 'users_', ()): raise ValueError(f"LiveSession: {name} has met the user {user!r}; choose another id")
+            if user in getattr(m, 'users_', ()): raise ValueError(
+                f"LiveSession: {name} has met the user {user!r}; choose another id")
         self.stream,self.user,self.k,self._given = stream,user,k,dict(models)
         self.titles = _titles(stream)
-        if self.titles: self._learn(self._fresh(), next(iter(self.titles)), stream.rating_range[0]) # a copy pays for what only a first call costs
+        if self.titles: # a copy pays for what only a first call costs
+            self._learn(self._fresh(), next(iter(self.titles)), stream.rating_range[0])
         self.start_over()
 
     def start_over(self):
@@ -106,10 +122,12 @@ class LiveSession: # lint: long
 
     def _fresh(self): return {name: _copy(m) for name,m in self._given.items()}
 
-    def _ask(self, models): return {name: m.recommend(self.user, self.k) for name,m in models.items()}
+    def _ask(self, models):
+        return {name: m.recommend(self.user, self.k) for name,m in models.items()}
 
     def _learn(self, models, item, stars): # one update each; milliseconds by name
-        event,ms = dict(user=[self.user], item=[item], rating=[stars], label=[int(stars>=self.stream.like_from)]),{}
+        label,ms = int(stars>=self.stream.like_from),{}
+        event = dict(user=[self.user], item=[item], rating=[stars], label=[label])
         for name,m in models.items():
             start = time.perf_counter()
             m.partial_fit(event)
@@ -118,9 +136,12 @@ class LiveSession: # lint: long
 
     def _check(self, item, stars):
         low,high = self.stream.rating_range
-        if item not in self.titles: raise KeyError(f"LiveSession.rate: there is no item {item!r}; `find` looks titles up")
-        if item in (i for i,_ in self.rated): raise ValueError(f"LiveSession.rate: {self.titles[item]} is rated already; undo, or take another")
-        if isinstance(stars, bool) or not isinstance(stars, Real) or not low<=stars<=high: raise ValueError(
+        if item not in self.titles: raise KeyError(
+            f"LiveSession.rate: there is no item {item!r}; `find` looks titles up")
+        if item in (i for i,_ in self.rated): raise ValueError(
+            f"LiveSession.rate: {self.titles[item]} is rated already; undo, or take another")
+        number = isinstance(stars, Real) and not isinstance(stars, bool)
+        if not number or not low<=stars<=high: raise ValueError(
             f"LiveSession.rate: stars is {stars!r}; use a number from {low:g} to {high:g}")
 
     def _replay(self, rated):
@@ -132,18 +153,23 @@ class LiveSession: # lint: long
         item,        # An id of the stream's items that was not rated yet
         stars:float, # How many; within the stream's range
     )->dict:         # By name: how long the learner took, in ms
-        "One rating, one update of every learner. If one of them fails, all stand where they stood before."
+        "One rating, one update of every learner. If one of them fails, all are as before."
         self._check(item, stars)
         try: ms,now = self._learn(self.models, item, float(stars)),self._ask(self.models)
         except BaseException:
             self.models = self._replay(self.rated)
             raise
-        for log,o in ((self.rated, (item, float(stars))), (self.ms, ms), (self.lists, now)): log.append(o)
+        self.rated.append((item, float(stars)))
+        self.ms.append(ms)
+        self.lists.append(now)
         return ms
 
     def undo(self):
-        "Take the last rating back: begin again, and learn the others once more. Raises `ValueError` when there is none."
-        if not self.rated: raise ValueError("LiveSession.undo: nothing is rated; there is nothing to take back")
+        """Take the last rating back: begin again, and learn the others once more.
+
+        Raises `ValueError` when there is none."""
+        if not self.rated: raise ValueError(
+            "LiveSession.undo: nothing is rated; there is nothing to take back")
         self.models = self._replay(self.rated[:-1])
         for log in (self.rated, self.ms, self.lists): log.pop()
 
@@ -155,27 +181,30 @@ class LiveSession: # lint: long
 
     def find(self,
         text:str, # A title, or some words of it
-    )->list:      # Items, those met most often first; only the one whose whole title it is, if there is one
+    )->list:      # Items, those met most often first; one alone if it is its whole title
         "Look a title up."
         words = text.casefold().split()
         exact = [i for i,t in self.titles.items() if t.casefold()==' '.join(words)]
-        return exact or [i for i,t in self.titles.items() if words and all(w in t.casefold() for w in words)]
+        return exact or [i for i,t in self.titles.items()
+                         if words and all(w in t.casefold() for w in words)]
 
 # %% ../nbs/47_live.ipynb #0174c211
 def list_changes(
     before:list, # (item, score), the best first
     after:list,  # The same a moment later
-)->pd.DataFrame: # One row per item of either list: item, place, was (both from 1, or missing), score, move
+)->pd.DataFrame: # A row per item: item, place, was (both from 1, or missing), score, move
     "Compare two lists: what rose, what fell, what is new; those that dropped out come last."
     was = {i: n for n,(i,_) in enumerate(before, 1)}
     rows = [(i, n, was.get(i), s) for n,(i,s) in enumerate(after, 1)]
     there = {i for i,_ in after}
     rows += [(i, None, n, None) for i,n in was.items() if i not in there]
-    out = pd.DataFrame(rows, columns=['item', 'place', 'was', 'score']).astype(dict(place='Int64', was='Int64', score='Float64'))
+    out = pd.DataFrame(rows, columns=['item', 'place', 'was', 'score'])
+    out = out.astype(dict(place='Int64', was='Int64', score='Float64'))
     def move(o):
         if pd.isna(o.was): return 'new'
         if pd.isna(o.place): return 'out'
-        return '' if o.was==o.place else f'▲{o.was-o.place}' if o.was>o.place else f'▼{o.place-o.was}'
+        if o.was==o.place: return ''
+        return f'▲{o.was-o.place}' if o.was>o.place else f'▼{o.place-o.was}'
     return out.assign(move=[move(o) for o in out.itertuples()])
 
 # %% ../nbs/47_live.ipynb #2f8a2394
@@ -185,18 +214,21 @@ def live_changes(
     "What the last click did to each list; before the first one nothing has moved."
     before,after = session.lists[-2:] if session.rated else session.lists*2
     out = {name: list_changes(before[name], after[name]) for name in after}
-    return {name: o.assign(title=[session.titles.get(i, str(i)) for i in o['item']]) for name,o in out.items()}
+    def titled(o): return o.assign(title=[session.titles.get(i, str(i)) for i in o['item']])
+    return {name: titled(o) for name,o in out.items()}
 
 # %% ../nbs/47_live.ipynb #3e298aef
 def _short(title, n=31): return title if len(title)<=n else title[:n-1].rstrip() + '…'
 
 def _label(session, name): # says which BERT it is
-    return f'{name} ({o})' if (o := getattr(session.models[name], 'checkpoint_name', '')) else name
+    checkpoint = getattr(session.models[name], 'checkpoint_name', '')
+    return f'{name} ({checkpoint})' if checkpoint else name
 
 def _frame_title(session, a, n): # what was rated between two frames
     if not n: return 'before any click'
     said = ', '.join(f'{_short(session.titles[i], 22)} ★{s:g}' for i,s in session.rated[a:n])
-    return f'after {n} click{"s"*(n>1)}:\n+ {said}' if n-a<2 else f'after {n} clicks:\n+ ' + said.replace(', ', ',\n+ ')
+    if n-a<2: return f'after {n} click{"s"*(n>1)}:\n+ {said}'
+    return f'after {n} clicks:\n+ ' + said.replace(', ', ',\n+ ')
 
 # %% ../nbs/47_live.ipynb #1de22427
 def _few_colors(fig, n=16): # pages of text are large pictures otherwise
@@ -211,25 +243,33 @@ def live_figure( # lint: long
     session:LiveSession, # Rated at least as often as the last frame asks for
     at:tuple=(0, 1, 3),  # The frames: after how many ratings
 )->bytes:                # A PNG of few colors
-    """The page without a browser: each learner's list after so many clicks, side by side. Lines follow a film; bold is new.
+    """The page without a browser: each learner's list after so many clicks, side by side.
 
+    Lines follow a film; bold is new.
     Raises `ValueError` for a frame that has not happened yet."""
     with extra('course', 'live_figure'): from matplotlib.figure import Figure
     if not at or not 0<=min(at)<=max(at)<len(session.lists): raise ValueError(
-        f"live_figure: at is {at}, but there are {len(session.rated)} ratings; ask for frames from 0 to that")
+        f"live_figure: at is {at}, but there are {len(session.rated)} ratings; "
+        f"ask for frames from 0 to that")
     fig = Figure(figsize=(8.8, .45 + 2.25*len(session.models)), layout='constrained')
-    for ax,name in zip(fig.subplots(len(session.models), 1, squeeze=False)[:,0], session.models):
+    axs = fig.subplots(len(session.models), 1, squeeze=False)[:,0]
+    for ax,name in zip(axs, session.models):
         old = {}
         for x,n in enumerate(at):
             now = {i: p for p,(i,_) in enumerate(session.lists[n][name])}
             for i,p in now.items():
                 new = x>0 and i not in old
-                ax.text(x, p, _short(session.titles.get(i, str(i))), fontsize=7.5, va='center', weight='bold' if new else 'normal',
-                        color=COLORS['learner' if new else 'truth'])
-                if i in old: ax.plot([x-.24, x-.02], [old[i], p], color=COLORS['baseline'], lw=.8)
-            if ax is fig.axes[0]: ax.text(x, -1., _frame_title(session, at[x-1] if x else 0, n), fontsize=7.5, va='bottom', style='italic')
+                look = dict(weight='bold', color=COLORS['learner']) if new else {}
+                title = _short(session.titles.get(i, str(i)))
+                ax.text(x, p, title, fontsize=7.5, va='center', **look)
+                if i in old:
+                    ax.plot([x-.24, x-.02], [old[i], p], color=COLORS['baseline'], lw=.8)
+            if ax is fig.axes[0]:
+                said = _frame_title(session, at[x-1] if x else 0, n)
+                ax.text(x, -1., said, fontsize=7.5, va='bottom', style='italic')
             old = now
-        ax.set(xlim=(-.02, len(at)-.28), ylim=(session.k-.5, -.6), xticks=[], yticks=range(session.k), yticklabels=range(1, session.k+1))
+        ax.set(xlim=(-.02, len(at)-.28), ylim=(session.k-.5, -.6), xticks=[],
+               yticks=range(session.k), yticklabels=range(1, session.k+1))
         ax.set_ylabel(f'place in the list of\n{_label(session, name)}')
         ax.tick_params(length=0, labelsize=7)
         ax.spines[:].set_visible(False)
@@ -237,38 +277,50 @@ def live_figure( # lint: long
 
 # %% ../nbs/47_live.ipynb #6c41a2d7
 def _list_html(name, changes, ms, unit):
-    rows = ''.join(f"<tr><td>{o.place}</td><td>{'<b>'*(o.move=='new')}{html.escape(o.title)}{'</b>'*(o.move=='new')}</td>"
-                   f"<td>{o.move}</td><td>{o.score:.2f}</td></tr>" for o in changes.itertuples() if o.move!='out')
+    def row(o):
+        title = html.escape(o.title)
+        title = f'<b>{title}</b>' if o.move=='new' else title
+        cells = o.place,title,o.move,f'{o.score:.2f}'
+        return '<tr>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>'
+    rows = ''.join(row(o) for o in changes.itertuples() if o.move!='out')
     gone = '; '.join(html.escape(o.title) for o in changes.itertuples() if o.move=='out')
     took = f', learned in {ms:.1f} ms' if ms is not None else ''
     head = ''.join(f'<th>{o}</th>' for o in ('place', 'film', 'moved', unit))
     out = f'<p style="max-width:28em"><b>out:</b> {gone}</p>' if gone else ''
-    return f'<table cellpadding="3"><caption><b>{html.escape(name)}</b>{took}</caption><tr>{head}</tr>{rows}</table>{out}'
+    caption = f'<caption><b>{html.escape(name)}</b>{took}</caption>'
+    return f'<table cellpadding="3">{caption}<tr>{head}</tr>{rows}</table>{out}'
 
 def _error_html(e):
     what = e.args[0] if isinstance(e, KeyError) and e.args else e
-    return (f'<p role="alert"><b>{type(e).__name__}</b>: {html.escape(str(what))}</p><details><summary>where</summary>'
-            f'<pre>{html.escape("".join(traceback.format_exception(e)))}</pre></details>')
+    where = html.escape(''.join(traceback.format_exception(e)))
+    return (f'<p role="alert"><b>{type(e).__name__}</b>: {html.escape(str(what))}</p>'
+            f'<details><summary>where</summary><pre>{where}</pre></details>')
 
 # %% ../nbs/47_live.ipynb #832d6229
 class LivePage: # lint: long
-    "The page: a title, stars, three buttons, and a list per learner. `box` is the widget to show; `session` does the work."
+    """The page: a title, stars, three buttons, and a list per learner.
+
+    `box` is the widget to show; `session` does the work."""
     def __init__(self,
         session:LiveSession, # Whose learners are shown
     ):
         with extra('course', 'live_page'): import ipywidgets as w
         self.session = session
         low,high = (int(o) for o in session.stream.rating_range)
-        self.film = w.Combobox(placeholder='type some words of a title', description='film', layout=w.Layout(width='30em'))
+        self.film = w.Combobox(placeholder='type some words of a title', description='film',
+                               layout=w.Layout(width='30em'))
         stars = [(f'{n} ★', n) for n in range(low, high+1)]
-        self.stars = w.ToggleButtons(options=stars, value=high, description='stars', style={'button_width': '4em'})
-        self.rate,self.undo,self.again = (w.Button(description=o) for o in ('Rate', 'Undo', 'Start over'))
+        self.stars = w.ToggleButtons(options=stars, value=high, description='stars',
+                                     style={'button_width': '4em'})
+        buttons = [w.Button(description=o) for o in ('Rate', 'Undo', 'Start over')]
+        self.rate,self.undo,self.again = buttons
         self.said,self.lists = w.HTML(),w.HTML()
         self.rate.on_click(self._guard(self._rate))
         self.undo.on_click(self._guard(self._undo))
         self.again.on_click(self._guard(self._start_over))
-        self.film.on_msg(lambda _,said,__: said.get('event')=='submit' and self.rate.click())
-        self.box = w.VBox([self.film, self.stars, w.HBox([self.rate, self.undo, self.again]), self.said, self.lists])
+        self.film.on_msg(
+            lambda _,said,__: said.get('event')=='submit' and self.rate.click())
+        self.box = w.VBox([self.film, self.stars, w.HBox(buttons), self.said, self.lists])
         self._show()
 
     def _guard(self, f):
@@ -282,9 +334,11 @@ class LivePage: # lint: long
         text = self.film.value
         found = self.session.find(text)
         if len(found)!=1:
-            some = '; '.join(self.session.titles[i] for i in found[:5])
-            raise ValueError(f"{len(found)} films match {text!r}: {some}{' …'*(len(found)>5)}; go on typing until one is left" if found
-                             else f"no film matches {text!r}; type some words of its title")
+            if not found: raise ValueError(
+                f"no film matches {text!r}; type some words of its title")
+            some = '; '.join(self.session.titles[i] for i in found[:5]) + ' …'*(len(found)>5)
+            raise ValueError(
+                f"{len(found)} films match {text!r}: {some}; go on typing until one is left")
         self.session.rate(found[0], self.stars.value)
         self.film.value = ''
 
@@ -296,18 +350,21 @@ class LivePage: # lint: long
         done = {i for i,_ in s.rated}
         self.film.options = tuple(t for i,t in s.titles.items() if i not in done)
         said = '; '.join(f'{html.escape(s.titles[i])} {"★"*int(stars)}' for i,stars in s.rated)
-        self.said.value = f'<p role="status">{len(s.rated)} rated: {said}</p>' if said else '<p role="status">Nothing is rated yet.</p>'
+        said = f'{len(s.rated)} rated: {said}' if said else 'Nothing is rated yet.'
+        self.said.value = f'<p role="status">{said}</p>'
         ms = s.ms[-1] if s.ms else {}
-        units = {name: 'P(like)' if m.target=='label' else 'stars' for name,m in s.models.items()}
-        tables = [_list_html(_label(s, name), o, ms.get(name), units[name]) for name,o in live_changes(s).items()]
+        def unit(name): return 'P(like)' if s.models[name].target=='label' else 'stars'
+        tables = [_list_html(_label(s, name), o, ms.get(name), unit(name))
+                  for name,o in live_changes(s).items()]
         side_by_side = ''.join(f'<div>{o}</div>' for o in tables)
-        self.lists.value = f'<div style="display:flex; flex-wrap:wrap; gap:2em; line-height:1.3">{side_by_side}</div>'
+        style = 'display:flex; flex-wrap:wrap; gap:2em; line-height:1.3'
+        self.lists.value = f'<div style="{style}">{side_by_side}</div>'
 
 # %% ../nbs/47_live.ipynb #a150ae05
 def live_page(
-    session:LiveSession|None=None, # Whose page; None for MF and BERT on MovieLens, or on the drift stream where MovieLens is not to be had
-):                                 # A widget; None when unattended: the static figure told the story
-    "The page in a live notebook; silence when unattended. A click that fails says so on the page."
+    session:LiveSession|None=None, # Whose page; None: MF and BERT on MovieLens or drift stream
+):                                 # A widget; None when unattended: see the static figure
+    "The page in a live notebook; silence when unattended. A click that fails says so there."
     if unattended(): return None
     if session is None:
         try: stream = movielens_100k()

@@ -283,3 +283,25 @@ def test_what_pickles_and_copies_goes_on():
         c = copy.deepcopy(a)
         assert same(weights(b.partial_fit(['jazz'], [1])), weights(c.partial_fit(['jazz'], [1])))
     assert isinstance(a, Learner)
+
+
+def test_means_where_a_card_has_no_bags(monkeypatch):
+    "The same means and slopes without embedding_bag, also of lists that are empty."
+    click = recinc_nb.click
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    which,at = torch.tensor([0, 4, 4, 2, 1, 0]),torch.tensor([0, 0, 3, 3, 5, 6])
+    def both(): return (m := click._means(x, which, at)),torch.autograd.grad(m.pow(3).sum(), x)[0]
+    bags = both()
+    monkeypatch.setattr(click, '_NO_BAGS', {'cpu'})
+    for a,b in zip(bags, both()): torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-15)
+    assert not bags[0][[0, 2, 5]].any() and bags[0][[1, 3, 4]].all()
+
+@pytest.mark.parametrize('y, weight, bounded', [([1]*8, None, True), ([0]*8, [1., 3, 0, 1, 1, 2, 1, 1], True), ([1, 0]*4, None, False), ([1], None, True)])
+def test_a_step_moves_the_mean_log_odds_of_its_rows_by_no_more_than_its_bound(y, weight, bounded):
+    m,X = learner(lr=0., head_lr=4.),WORDS[:len(y)]
+    odds = lambda: (lambda p: np.log(p/(1-p)))(m.predict(X))
+    before = odds()
+    m.partial_fit(X, y, weight)
+    moved = np.average(odds()-before, weights=weight)
+    if bounded: assert abs(moved-(.15 if y[0] else -.15)) < 1e-5
+    else: assert abs(moved) < .14

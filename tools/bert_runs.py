@@ -2,7 +2,7 @@
 
 Each part takes 2 to 15 minutes on two idle cores. Writes recinc_nb/results/bert_online.json.
 """
-import copy, json, subprocess, sys, time
+import json, subprocess, sys, time
 from functools import cache
 from record import Record, root
 import numpy as np, torch
@@ -38,6 +38,7 @@ class Sources:
         self.model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2, dtype=precision).eval() # no dropout, as everywhere
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         named = list(self.model.named_parameters())
+        self.made = [] # P(like) of each event, before its step
         self.optimizer = torch.optim.AdamW([dict(params=[p for _,p in named if p.ndim>1], weight_decay=.01),
                                             dict(params=[p for _,p in named if p.ndim<=1], weight_decay=0.)], lr=lr)
 
@@ -47,7 +48,9 @@ class Sources:
 
     def partial_fit(self, X, y=None):
         e = X.events
-        loss = F.cross_entropy(self.logits(e['text'], e['text_pair']), torch.from_numpy(e['label'].to_numpy(np.int64)))
+        z = self.logits(e['text'], e['text_pair'])
+        loss = F.cross_entropy(z, torch.from_numpy(e['label'].to_numpy(np.int64)))
+        self.made.append(z.detach().double().softmax(1)[:,1].numpy())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.)
@@ -65,6 +68,14 @@ class Padded(IncrementalBert):
         super().build(texts)
         self.collate_.pad = lambda said: dict(self.tokenizer_(said, truncation=True, max_length=128, padding='max_length',
                                                               return_token_type_ids=False, return_tensors='pt'))
+
+
+class Watched(IncrementalBert):
+    "Keeps what each step predicted before it moved anything: `predict` need not read the batch again."
+    def _update(self, step, who):
+        p = super()._update(step, who)
+        self.__dict__.setdefault('made', []).append(p)
+        return p
 
 
 ROWS = { # name in tables: how it is made, and whether its stores are filled before the clock starts
@@ -195,14 +206,28 @@ def memory():
         yield name, lambda: probed(update, body)
 
 
+@cache
+def read():
+    "The vectors of all statements, by a BERT that stands still."
+    m = IncrementalBert(update='head')
+    m.predict(told(26_000))
+    return m._vectors
+
+def head(**kw):
+    "A head that need not read again."
+    m = IncrementalBert(update='head', **kw)
+    m.build()
+    m._vectors = read()
+    return m
+
 LONG = scale(12_000, 64)
 PARTS = {f'{a:,}-{b:,}': slice(*scale((a, b), (0, 64))) for a,b in ((0, 900), (900, 3000), (3000, 6000), (6000, 9000), (9000, 12000), (6000, 12000))}
 FOLLOW = { # name in tables: the learner, and rows per call
-    'not learning': (lambda: IncrementalBert(update='head', head_lr=0.), 16),
+    'not learning': (lambda: head(head_lr=0.), 16),
     'biases': (lambda: BiasBaseline(), 1), 'logistic factorization': (lambda: IncrementalMF(loss='logistic'), 1),
-    'head': (lambda: IncrementalBert(update='head'), 16),
-    'head, with the ids': (lambda: IncrementalBert(update='head', prior=IncrementalMF(loss='logistic')), 16),
-    'head, with the ids, event by event': (lambda: IncrementalBert(update='head', prior=IncrementalMF(loss='logistic')), 1)}
+    'head': (lambda: head(), 16),
+    **{f'head, with the ids{", event by event" if n==1 else ""}{f", seed {seed}" if seed else ""}':
+       (lambda seed=seed: head(prior=IncrementalMF(loss='logistic', seed=seed)), n) for n,seeds in ((16, (0, 1, 2)), (1, (0,))) for seed in seeds}}
 
 @cache
 def followed(name):
@@ -217,13 +242,17 @@ def gain(y, p, null, n=100, draws=200):
     found = [difference(np.concatenate([blocks[k] for k in rng.integers(len(blocks), size=len(blocks))])) for _ in range(draws)]
     return [round(float(o), 4) for o in (difference(np.arange(len(y))), *np.percentile(found, [2.5, 97.5]))]
 
-def by_part(name):
-    e,p,null = told(LONG).events,followed(name),followed('not learning')
+def judged(p, parts):
+    "By parts, and what was gained over not learning."
+    e,null = told(LONG).events[:len(p)],followed('not learning')
     y,u = e['label'].to_numpy(float),e['user'].to_numpy()
     p = p if p.max()<=1 else (p-1)/4 # stars
-    out = {o: dict(auc=round(float(auc(y[s], p[s])), 4), user_auc=round(float(user_auc(y[s], p[s], u[s])), 4),
-                   log_loss=round(float(log_loss(y[s], p[s].clip(.001, .999))), 4), gain=gain(y[s], p[s], null[s])) for o,s in PARTS.items()}
-    return out | dict(auc_per_1000=[round(float(auc(y[a:a+1000], p[a:a+1000])), 4) for a in range(0, len(y), 1000)])
+    return {o: dict(auc=round(float(auc(y[s], p[s])), 4), user_auc=round(float(user_auc(y[s], p[s], u[s])), 4),
+                   log_loss=round(float(log_loss(y[s], p[s].clip(.001, .999))), 4), gain=gain(y[s], p[s], null[s])) for o,s in parts.items()}
+
+def by_part(name):
+    p,y = followed(name),told(LONG).events['label'].to_numpy(float)
+    return judged(p, PARTS) | dict(auc_per_1000=[round(float(auc(y[a:a+1000], p[a:a+1000])), 4) for a in range(0, len(y), 1000)])
 
 @record.part()
 def pays():
@@ -231,22 +260,49 @@ def pays():
     for name in FOLLOW: yield name, lambda: by_part(name)
 
 
+TUNED,END = scale((1200, 4800), (32, 64))
+THIRDS = {f'{a:,}-{b:,}': slice(a, b) for a,b in zip(*(np.linspace(TUNED, END, 4).astype(int)[o].tolist() for o in (slice(3), slice(1, 4))))}
+THIRDS[f'{TUNED:,}-{END:,}'] = slice(TUNED, END)
+POLICIES = { # name in tables: a learner with this step size, which sizes, and how many events to tune on and to the end
+    'head': (lambda lr: Watched(update='head', head_lr=lr), (.2, .4, .8), TUNED, END),
+    'top-2': (lambda lr: Watched(update='top-2', lr=lr), (1e-5, 3e-5, 1e-4), TUNED, END),
+    'LoRA, r=4': (lambda lr: Watched(update=LoRA(r=4, lr=lr)), (1e-4, 3e-4, 1e-3), TUNED, END)}
+
+def tuned(name):
+    "The step size that is best on the first events, and how its learner goes on from there."
+    (make,sizes,first,end),y,tried,best = POLICIES[name],told(LONG).events['label'].to_numpy(float),{},None
+    batches = list(told(LONG).take(end).batches(16))
+    n = -(-first//16)
+    for lr in sizes:
+        m = make(lr)
+        for b in batches[:n]: m.partial_fit(b)
+        p = np.concatenate(m.made)[:first]
+        tried[str(lr)] = round(float(log_loss(y[:first], p.clip(.001, .999))), 4)
+        print(name, lr, tried[str(lr)], flush=True)
+        if min(tried.values())==tried[str(lr)]: best = m
+    for b in batches[n:]: best.partial_fit(b)
+    return dict(tried=tried, best=min(tried, key=tried.get), tuned_on=first,
+                **judged(np.concatenate(best.made), {o: s for o,s in THIRDS.items() if s.stop<=end}))
+
+@record.part(tuned_on=TUNED, events=END)
+def policies():
+    "Each policy by the best of three step sizes on the first events, judged on those that follow, in thirds; steps of 16 events."
+    for name in ('not learning', 'biases', 'logistic factorization'): yield name, lambda: judged(followed(name)[:END], THIRDS)
+    for name in POLICIES: yield name, lambda: tuned(name)
+
+
 @record.part()
 def harm():
-    "What a first call of n rows does to the log-loss of the 500 events that follow, against a learner that learned nothing."
-    @cache
-    def new():
-        m = IncrementalBert(update='head')
-        m.predict(told(26_000)) # its vectors are stored
-        return m
-    def lost(n, places):
+    "What a first call of n rows does to the log-loss of the events that follow, against the same learner before the call."
+    def lost(make, n, places, then):
         out = []
         for a in range(0, scale(6000, 40), scale(6000, 40)//places):
-            after,m = told(26_000)[a+n:a+n+500],copy.deepcopy(new())
-            y,nothing = after.events['label'].to_numpy(float),m.predict(after)
-            out.append(log_loss(y, m.partial_fit(told(26_000)[a:a+n]).predict(after)) - log_loss(y, nothing))
-        return dict(mean=round(float(np.mean(out)), 4), worst=round(float(np.max(out)), 4), places=places)
-    for n,places in scale(((1, 20), (16, 20), (1000, 10), (20_000, 2)), ((1, 2), (16, 2))): yield f'head, {n:,} rows', lambda: lost(n, places)
+            after,m = told(26_000)[a+n:a+n+then],make()
+            y,before = after.events['label'].to_numpy(float),m.predict(after)
+            m.partial_fit(told(26_000)[a:a+n])
+            out.append(log_loss(y, m.predict(after)) - log_loss(y, before))
+        return dict(mean=round(float(np.mean(out)), 4), worst=round(float(np.max(out)), 4), places=places, then=then)
+    for n,places in scale(((1, 20), (16, 20), (1000, 10), (20_000, 3)), ((1, 2), (16, 2))): yield f'head, {n:,} rows', lambda: lost(head, n, places, 500)
 
 
 @record.part()

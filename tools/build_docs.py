@@ -27,7 +27,8 @@ def page_path(path): return path.relative_to(NBS).with_name(page_name(path.stem)
 def process():
     "Run nbdev's processors over the notebooks into `_proc`"
     from nbdev.serve import proc_nbs
-    os.environ['PYTHONPATH'] = str(ROOT)   # the processes that nbdev starts read this checkout
+    os.environ['PYTHONPATH'] = str(ROOT)   # the processes that nbdev starts read this checkout, and not the one that is installed
+    if str(ROOT) not in sys.path: sys.path.insert(0, str(ROOT))
     shutil.rmtree(PROC, ignore_errors=True)
     with contextlib.chdir(NBS): proc_nbs(path=str(NBS), n_workers=1)
 

@@ -88,7 +88,7 @@ def figures(p):
 def with_offset(name, similarity):
     told,y,known = priors()
     table,pred,t = told[:],[],time.time()
-    m = IncrementalBert(update='top-2', similarity=similarity, offset='offset' if name else None)
+    m = IncrementalBert(update='top-2', lr=1e-4, similarity=similarity, offset='offset' if name else None)
     if name:
         p = known[name].clip(.01, .99)
         table.events = told.events.assign(offset=np.log(p/(1-p)))

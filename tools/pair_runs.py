@@ -87,8 +87,8 @@ def movielens():
         return out | dict(ms_per_event=round(1e3*(time.process_time()-start)/n, 1))
     yield 'biases', lambda: run(lambda: BiasBaseline(target='label'))
     yield 'statements, frozen', lambda: run(lambda: IncrementalBert(update='head', head_lr=0., device='cpu'))
-    yield 'statements, all', lambda: run(lambda: IncrementalBert(update='all', device='cpu'))
-    for reads in ('pair', 'prefix'): yield f'{reads}, all', lambda: run(lambda: IncrementalBert(reads=reads, update='all', history=5, device='cpu'))
+    yield 'statements, all', lambda: run(lambda: IncrementalBert(update='all', lr=1e-4, device='cpu'))
+    for reads in ('pair', 'prefix'): yield f'{reads}, all', lambda: run(lambda: IncrementalBert(reads=reads, update='all', lr=1e-4, history=5, device='cpu'))
 
 def asks(n=scale(11, 3)):
     "Users with 100 candidates each, and a history of two likes and two dislikes."
