@@ -2,9 +2,10 @@
 
 Call `python tools/build_docs.py [--out FOLDER]`, then open `_docs/index.html`. Stored outputs are shown; what is executed
 is what nbdev needs for the documentation of exported names. Pages drop the number of their notebook, as nbdev's links
-expect. Two things the pages show otherwise than the notebooks: imports and cells that only check or draw are folded, and private code that a chapter
-exports is shown, folded. A page a module, with every signature, follows from the package, `llms.txt` from the pages. Maths is drawn by a KaTeX of our own: npm fetches it once into the user's cache; without npm pages load it from
-smalldocs's usual address. The build ends with a check of every link, anchor, alt text and formula, of the size of the pages
+expect. Two things the pages show otherwise than the notebooks: imports and cells that only check or only draw are folded,
+and private code that a chapter exports is shown, folded. A page a module, with every signature, follows from the package,
+`llms.txt` from the pages. Maths is drawn by a KaTeX of our own: npm fetches it once into the user's cache; without npm pages
+load it from smalldocs's usual address. The build ends with a check of every link, anchor, alt text and formula, of the size of the pages
 and of what they load, and exits 1 with a list when one is broken. No tracked file is written. From Python: `build(out) -> list[str]`, `check_site(out) -> list[str]`."""
 import argparse, ast, base64, contextlib, html, json, os, re, shutil, subprocess, sys, tarfile, tempfile
 from html.parser import HTMLParser
