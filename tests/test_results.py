@@ -91,6 +91,14 @@ def test_the_record_of_the_demo_is_of_the_real_stream_and_keeps_its_promises():
     assert any('MiniLM' in o for o in race['clicks'])
 
 
+def test_a_chapter_of_each_part_ran_as_in_colab():
+    found = results('colab')
+    for part in ('floor', 'newest'):
+        assert {o['chapter'][0] for o in found[part]}>={'0', '1', '2', '3', '4'} and all(o['error']=='' and o['recinc_nb'] for o in found[part])
+        assert sum(o['widgets'] for o in found[part])>=1
+    assert all(o['ipython']=='7.34.0' and o['ipywidgets'].startswith('7.7') for o in found['floor'])
+
+
 # how records are made
 
 def test_every_row_of_every_record_is_made_by_a_command_that_knows_it():

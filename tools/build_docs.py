@@ -2,9 +2,10 @@
 
 Call `python tools/build_docs.py [--out FOLDER]`, then open `_docs/index.html`. Stored outputs are shown; what is executed
 is what nbdev needs for the documentation of exported names. Pages drop the number of their notebook, as nbdev's links
-expect. Two things the pages show otherwise than the notebooks: cells that only check are folded, and private code that a chapter
-exports is shown, folded. A page a module, with every signature, follows from the package, `llms.txt` from the pages. Maths is drawn by a KaTeX of our own: npm fetches it once into the user's cache; without npm pages load it from
-smalldocs's usual address. The build ends with a check of every link, anchor, alt text and formula, of the size of the pages
+expect. Two things the pages show otherwise than the notebooks: imports and cells that only check or only draw are folded,
+and private code that a chapter exports is shown, folded. A page a module, with every signature, follows from the package,
+`llms.txt` from the pages. Maths is drawn by a KaTeX of our own: npm fetches it once into the user's cache; without npm pages
+load it from smalldocs's usual address. The build ends with a check of every link, anchor, alt text and formula, of the size of the pages
 and of what they load, and exits 1 with a list when one is broken. No tracked file is written. From Python: `build(out) -> list[str]`, `check_site(out) -> list[str]`."""
 import argparse, ast, base64, contextlib, html, json, os, re, shutil, subprocess, sys, tarfile, tempfile
 from html.parser import HTMLParser
@@ -78,13 +79,19 @@ def is_check(statement):
 
 def names(cell, context): return {n.id for n in cell.nodes(ast.Name) if isinstance(n.ctx, context)}
 
-def silent_checks(nb):
-    "Ids of the cells that only check: they are not exported, show nothing, and set no name that a cell which stays open reads"
-    out,read = set(), set()
+def side_cells(nb):
+    """Cells that a reader can pass over, by id: imports; and what only checks or only draws, which is not exported and sets
+    no name that a cell which stays open reads"""
+    out,read = {}, set()
     for c in reversed(nb.code):
-        quiet = not (c.exported or c.hidden or c.outputs or 'eval' in c.directives or 'code-fold' in c.directives) and c.tree
-        rest = [t for t in c.tree if not isinstance(t, (ast.Assign, ast.AugAssign))]
-        if quiet and rest and all(map(is_check, rest)) and not names(c, ast.Store) & read: out.add(c.id)
+        if c.exported or c.hidden or not c.tree or {'eval', 'code-fold'} & {*c.directives}: kind = None
+        elif all(isinstance(t, (ast.Import, ast.ImportFrom)) for t in c.tree): kind = 'imports'
+        elif names(c, ast.Store) & read: kind = None
+        elif 'fig-cap' in c.directives: kind = 'figure'
+        else:
+            rest = [t for t in c.tree if not isinstance(t, (ast.Assign, ast.AugAssign))]
+            kind = 'checks' if rest and not c.outputs and all(map(is_check, rest)) else None
+        if kind: out[c.id] = kind
         else: read |= names(c, ast.Load)
     return out
 
@@ -106,13 +113,15 @@ def rename_pages():
     for path in all_notebooks():
         old,new = PROC/path.relative_to(NBS), PROC/page_path(path)
         nb,seen,written = json.loads(old.read_text(encoding='utf-8')), set(), Nb(path)
-        checks = silent_checks(written) if written.chapter else ()
+        aside = side_cells(written) if written.chapter else {}
         for c in nb['cells']:
             src = ''.join(c['source'])
             if c['cell_type']=='raw': src = re.sub(r'^output-file:.*\n', '', src, flags=re.M)
-            if c['cell_type']=='code': src = re.sub(r'[ \t]*# lint: long\b(?:; (.*))?$', lambda m: f'  # {m[1]}' if m[1] else '', src, flags=re.M)
+            if c['cell_type']=='code':
+                src = re.sub(r'^# lint: own\b.*\n', '', src, flags=re.M)
+                src = re.sub(r'[ \t]*# lint: long\b(?:; (.*))?$', lambda m: f'  # {m[1]}' if m[1] else '', src, flags=re.M)
             c['source'] = linked(page_links(src, len(path.relative_to(NBS).parts)-1), path, seen) if c['cell_type']=='markdown' else src
-            if c.get('id') in checks: c['source'] = folded(c['source'], 'checks')
+            if c.get('id') in aside: c['source'] = folded(c['source'], aside[c['id']])
         nb['cells'] = with_private(tidy_docs(nb['cells'], page_name(path.stem)), written)
         old.unlink()
         new.write_text(json.dumps(nb), encoding='utf-8')

@@ -2,12 +2,12 @@
 
 Call `make readers` or `python tools/readers.py`; `--check` writes nothing and prints the chapters that miss an aim. What is
 counted is what the site shows open: words of prose; lines of code, without cells that are hidden, exported under `#| export`,
-folded because they only check, or exported under the heading "as exported"; how far into the chapter its first picture
+folded because they import, only check or only draw, or exported under the heading "as exported"; how far into the chapter its first picture
 stands; the median sentence in words; lines beyond 95 columns; italics of at most three words that the glossary lacks; recall
 questions (a question that folds out its answer); exercises. From Python: `measure(nb) -> dict`, `table() -> str`."""
 import argparse, re, statistics, sys
 
-from build_docs import silent_checks
+from build_docs import side_cells
 from lint_nbs import ROOT, Nb, contents, count_lines, count_words, wide_lines
 from reference import ASIDES, plain, prose, terms
 
@@ -32,10 +32,10 @@ def sentences(nb):
 
 def read_lines(nb):
     "cell id -> lines of code that a page shows open"
-    checks,out,plumbing = silent_checks(nb), {}, False
+    aside,out,plumbing = side_cells(nb), {}, False
     for c in nb.cells:
         if c.kind=='markdown' and re.search(r'^## ', c.source, re.M): plumbing = 'as exported' in c.source
-        shut = c.hidden or {'export', 'exporti'} & c.directives.keys() or c.id in checks or c.directives.get('eval')=='false'
+        shut = c.hidden or {'export', 'exporti'} & c.directives.keys() or c.id in aside or c.directives.get('eval')=='false'
         if c.kind=='code' and not shut and not (plumbing and c.exported): out[c.id] = count_lines(c.body)
     return out
 
