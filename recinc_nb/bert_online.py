@@ -217,7 +217,7 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         offset:str|None=None,     # Column with what another model knows of each event, added to the score, in nats; None reads none
         prior=None,               # A learner of ids and labels; its log-odds are added to the score, and it learns the same events
         remedies:tuple=(),        # What mends its updates: `Remedy`
-        reads:str='statements',   # How BERT reads: 'statements', 'pair' or 'prefix'; see `ClickBert`
+        reads:str='statements',   # How BERT reads: 'statements', 'pair' or 'prefix'
     ):
         super().__init__(checkpoint, lr, head_lr, weight_decay, similarity, batch_size, max_length, device, seed, offset, remedies, reads)
         self.update,self.history,self.cache_mb = update,history,cache_mb
@@ -265,7 +265,8 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         else: choose_moving(bert, self.update)
         self._depth = frozen_depth(bert)
         plain = {n for n,_ in bert.named_children()} <= {'embeddings', 'encoder', 'pooler'}
-        if (not plain or self.reads=='prefix') and self._depth<len(bert.encoder.layer): self._depth = -1 # no cut between layers says it all
+        if (not plain or self.reads=='prefix') and self._depth<len(bert.encoder.layer):
+            self._depth = -1 # no cut between layers says it all
         self._activations,self._vectors = (_Store(self.cache_mb*2**20) for _ in range(2))
 
     def groups(self, named):

@@ -241,7 +241,9 @@ class ClickBert(Learner): # lint: long
 
     def check(self):
         super().check()
-        if 'model_' in self.__dict__: self._check_places(self.model_.bert)
+        if 'model_' not in self.__dict__: return
+        self._check_places(self.model_.bert)
+        _READERS[self.reads][1](self.tokenizer_, self.max_length) # refuses a length without room
 
     def _check_places(self, bert):
         places = getattr(bert.config, 'max_position_embeddings', self.max_length)

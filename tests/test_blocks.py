@@ -86,7 +86,7 @@ def test_an_older_checkpoint_goes_on_and_one_that_replayed_says_what_to_do(tmp_p
     loop = BlockLoop.from_pretrained(OLD/'BlockLoop')
     pred = loop.run(told.take(60)).frame['pred'].to_numpy()
     np.testing.assert_array_equal(pred[:30], expected[:30]) # from there on the head steps in another way
-    assert len(pred)==60 and np.abs(pred-expected).max()<.1
+    assert len(pred)==60 and .01<np.abs(pred-expected).max()<.15 # a step of the head is bounded since
     shutil.copytree(OLD/'BlockLoop', tmp_path/'l')
     path = tmp_path/'l'/'config.json'
     config = json.loads(path.read_text())

@@ -118,6 +118,16 @@ def test_settings_at_the_door():
     with pytest.raises(ValueError, match='max_length is 4'): ClickBert('tiny', reads='pair', max_length=4).partial_fit(['alien'], [1])
 
 
+@pytest.mark.parametrize('reads, least', [('statements', 3), ('pair', 5), ('prefix', 8)])
+def test_a_length_without_room_is_refused_whenever_it_comes(reads, least):
+    m = learned(16, reads=reads)
+    before = m.predict(world[48:53])
+    with pytest.raises(ValueError, match=f'max_length is {least-1}'): m.set_params(max_length=least-1)
+    assert m.max_length==128 and np.array_equal(m.predict(world[48:53]), before)
+    p = m.set_params(max_length=least).predict(world[48:53])
+    assert np.isfinite(p).all() and not np.array_equal(p, before)
+
+
 def test_a_pair_that_just_fits_is_not_cut():
     example = dict(text=(('alien', 'brazil'), ('tiger',)), text_pair='whale')
     n, = PairCollator(tokenizer, 99).lengths([(told(example['text']), 'whale')])
