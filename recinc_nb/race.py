@@ -73,7 +73,7 @@ class Log: # lint: long
         "The events anew, as streams that follow each other."
         if self.chunk:
             with warnings.catch_warnings():
-                if self.stream is not None: warnings.simplefilter('ignore') # it was said already
+                if self.stream is not None: warnings.simplefilter('ignore') # it was said before
                 parts = Stream.scan(self.source, chunk=self.chunk, **self.how)
             return _first(parts, self.events)
         if self.stream is not None: return iter([self.stream])
@@ -366,7 +366,7 @@ def recommend_from(
     gone = [o for o in out if o not in model.items_]
     if gone: raise KeyError(f"recommend: item {gone[0]!r} was never met; there are {len(model.items_):,} items, such as {model.items_.ids[:3]}")
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore') # that a stranger's id is of another kind is told by the answer
+        warnings.simplefilter('ignore') # the answer tells of a stranger's id of another kind
         best = model.recommend(who, k, exclude=out)
     table = pd.DataFrame(best, columns=['item', 'score'], index=pd.RangeIndex(1, len(best)+1, name='place'))
     path = Path(checkpoint)/'titles.json'
@@ -397,7 +397,8 @@ def _parser(): # lint: long
     one.add_argument('--events', type=int, default=None, help='only the first so many events; None for 100,000')
     two = add('race', 'find out which learner suits a log')
     two.add_argument('log', help='a file (text, JSON lines, Parquet), or a folder of MovieLens or Goodbooks')
-    for o in ('user', 'item', 'rating'): two.add_argument(f'--{o}', help=f'column of {o}s; None to guess')
+    for o in ('user', 'item', 'rating'):
+        two.add_argument(f'--{o}', help=f'column of {o}s; None to guess')
     two.add_argument('--label', type=_column, help='column of labels, 0 or 1; or 1 if each row is a like')
     two.add_argument('--time', type=_column, help='column of times; or none for the order of the file')
     two.add_argument('--items', help='file of items with their titles')

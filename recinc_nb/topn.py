@@ -193,7 +193,8 @@ class _TopRun: # lint: long
         target = _target(self.model, s, 'label' if self.only else None, 'prequential_topn')
         columns,before = {o: s.events[o].to_numpy() for o in s.events},len(self.items.names)
         good,users = _positives(s, self.positive),columns['user'].tolist()
-        chosen,y = np.flatnonzero(good),good.astype(np.float64) if self.only else columns[target]
+        chosen = np.flatnonzero(good)
+        y = good.astype(np.float64) if self.only else columns[target]
         item,user = self.items(columns['item'].tolist()),self.users(users)
         # how many items were met before each event
         met = [before, *np.maximum(np.maximum.accumulate(item)+1, before).tolist()]

@@ -19,9 +19,9 @@ def pause_sweep(
     users,   # Rows of users; shape (n,), int64
     y,       # 1 for a like, 0 for none; shape (n,), float64
     now,     # When; shape (n,), float64; seconds; nan where nobody told
-    newest,  # Time of each user's newest like; shape (n_users,), float64; nan for none; changed in place
+    newest,  # Time of each user's newest like; shape (n_users,), float64; nan: none; in place
     n_likes, # Likes learned so far
-    keep,    # Receives what each like leaves of those before it; shape (≥ n_likes + new likes,), float64
+    keep,    # Receives what each like leaves of those before it; shape (≥ all likes,), float64
     memory,  # τ; seconds; above 0
     rest,    # ρ; in (0, 1]
 ):
@@ -36,21 +36,25 @@ def pause_sweep(
 
 # %% ../nbs/36a_visit.ipynb #efc68ec3
 class ClockItems(Timed, ItemItem): # lint: long
-    """`ItemItem` that reads the clock: a pause makes the likes before it quieter, equation (1). Pairs are counted by order, as there.
+    """`ItemItem` that reads the clock: a pause quiets the likes before it, equation (1).
 
-    Without a column `time` a like counts as one without a pause. `recommend` needs no time: the pause before a question changes no order.
-    The three settings of fading stay as they are; `shrink` may change. Raises `ValueError` as `ItemItem` does.
+    Pairs are counted by order, as there. Without a column `time` a like counts as one without
+    a pause. `recommend` needs no time: the pause before a question changes no order. The three
+    settings of fading stay as they are; `shrink` may change. Raises `ValueError` as there.
     Source: the cosine as in `ItemItem`; likes that fade by the clock after
-    [Ding and Li 2005](https://doi.org/10.1145/1099554.1099689), who fade each by its age and without a rest."""
+    [Ding and Li 2005](https://doi.org/10.1145/1099554.1099689), who fade each by its age."""
     def __init__(self,
-        decay:float=.9,          # What a user's like weighs against the one after it, without a pause; in (0, 1]
+        decay:float=.9,          # A like's weight against the next, without a pause; in (0, 1]
         shrink:float=10.,        # Added to the likes of each item; at least 0
         memory:float=300.,       # How long a pause must be to count; seconds; above 0
-        rest:float=.2,           # What the longest pause leaves of the likes before it; in (0, 1]; 1 is `ItemItem`
+        rest:float=.2,           # What the longest pause leaves; in (0, 1]; 1 is `ItemItem`
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-    ): self.decay,self.shrink,self.memory,self.rest,self.remember_seen = decay,shrink,memory,rest,remember_seen
+    ):
+        self.decay,self.shrink,self.remember_seen = decay,shrink,remember_seen
+        self.memory,self.rest = memory,rest
 
-    rules,baked = dict(**ItemItem.rules, memory=above(0), rest=share),(*ItemItem.baked, 'memory', 'rest')
+    rules = dict(**ItemItem.rules, memory=above(0), rest=share)
+    baked = *ItemItem.baked,'memory','rest'
 
     def begin(self):
         super().begin()
@@ -65,8 +69,10 @@ class ClockItems(Timed, ItemItem): # lint: long
     def sweep(self, users, items, y, pred, learn):
         now = self._moments(len(pred), learn)
         if learn:
-            self.keep_ = grow_rows(self.keep_, int(self.n_likes_[0] + (y>=.5).sum()))
-            pause_sweep(users, y, now, self.newest_, self.n_likes_[0], self.keep_, float(self.memory), float(self.rest))
+            had = self.n_likes_[0]
+            self.keep_ = grow_rows(self.keep_, int(had + (y>=.5).sum()))
+            pause_sweep(users, y, now, self.newest_, had, self.keep_,
+                        float(self.memory), float(self.rest))
         super().sweep(users, items, y, pred, learn)
 
     def wipe_user(self, u):
@@ -74,29 +80,35 @@ class ClockItems(Timed, ItemItem): # lint: long
         self.keep_,_,_ = unchain(u, self.last_.copy(), self.keep_, self.before_, self.n_likes_)
         super().wipe_user(u)
 
-    def arrays(self): return super().arrays() | dict(newest=self.newest_[:len(self.users_)], keep=self.keep_[:self.n_likes_[0]])
+    def arrays(self):
+        newest,keep = self.newest_[:len(self.users_)],self.keep_[:self.n_likes_[0]]
+        return super().arrays() | dict(newest=newest, keep=keep)
+
     def restore(self, arrays, config):
         super().restore(arrays, config)
         self.newest_,self.keep_ = arrays['newest'].copy(),arrays['keep'].copy()
 
 # %% ../nbs/36a_visit.ipynb #827287f5
 class VisitStack(Timed, RankStack): # lint: long
-    """`RankStack` whose counts read the clock, with the trail as a third opinion: `ClockItems` over all events, liked or not.
+    """`RankStack` whose counts read the clock, with the trail as a third opinion.
 
-    `predict` gives an item's share in a softmax over all items with a like, as `RankStack` does, and the same things are liked. The
-    other events, counted by `n_skipped_`, move the trail alone. `prequential_topn` gives it every event, as `reads_rest` says.
-    The three are `pairs_`, `softmax_` and `trail_`; their settings are given by name, and stay as they are.
+    The trail is `ClockItems` over all events, liked or not. `predict` gives an item's share in
+    a softmax over all items with a like, as `RankStack` does, and the same things are liked.
+    The other events, counted by `n_skipped_`, move the trail alone. `prequential_topn` gives
+    it every event, as `reads_rest` says. The three are `pairs_`, `softmax_` and `trail_`.
+    Their settings are given by name, and stay as they are.
     Raises `ValueError` as `RankStack` does. Source: as there, and as in `ClockItems`."""
     reads_rest,baked = True,('softmax', 'pairs', 'trail')
-    parts,rules = dict(pairs=ClockItems, softmax=SoftmaxMF, trail=ClockItems),{**RankStack.rules, 'trail': RankStack.rules['pairs']}
+    parts = dict(pairs=ClockItems, softmax=SoftmaxMF, trail=ClockItems)
+    rules = {**RankStack.rules, 'trail': RankStack.rules['pairs']}
     def __init__(self,
         n_factors:int=48,        # Of `SoftmaxMF`; at least 1
         lr:float=.005,           # Step size of the three weights, by AdaGrad; above 0
         seed:int=0,              # Of `SoftmaxMF`; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        softmax:dict|None=None,  # More settings of `SoftmaxMF`, such as dict(decay=.8); None: its defaults
-        pairs:dict|None=None,    # Settings of `ClockItems` over the likes, such as dict(memory=60.); None: its defaults
-        trail:dict|None=None,    # Settings of `ClockItems` over all events; None: its defaults
+        softmax:dict|None=None,  # More of `SoftmaxMF`, such as dict(decay=.8)
+        pairs:dict|None=None,    # Of `ClockItems` over the likes, such as dict(memory=60.)
+        trail:dict|None=None,    # Of `ClockItems` over all events
     ):
         super().__init__(n_factors, lr, seed, remember_seen, softmax, pairs)
         self.trail = trail
@@ -112,4 +124,5 @@ class VisitStack(Timed, RankStack): # lint: long
             if y[n]<.5: self._teach([self.trail_], users[n], items[n])
 
     def _teach(self, members, u, i):
-        for m in members: self._at_its_time(m, m.sweep, np.array([u]), np.array([i]), np.ones(1), np.empty(1), True)
+        like = np.array([u]),np.array([i]),np.ones(1),np.empty(1)
+        for m in members: self._at_its_time(m, m.sweep, *like, True)
