@@ -29,7 +29,7 @@ def told(n): return movielens_100k().take(scale(n, 64)).with_text()
 class Sources:
     "The loop of the source articles, done right: one sequence per event, a classifier on top, all parameters, padded to 128."
     target = 'label'
-    def __init__(self, seed=0, lr=1e-4, precision=torch.float32):
+    def __init__(self, seed=0, lr=1e-4, precision=torch.float32, mixed=False):
         from transformers import AutoModelForSequenceClassification, AutoTokenizer, logging
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -38,13 +38,14 @@ class Sources:
         self.model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2, dtype=precision).eval() # no dropout, as everywhere
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         named = list(self.model.named_parameters())
-        self.made = [] # P(like) of each event, before its step
+        self.mixed,self.made = mixed,[] # autocast to bfloat16; P(like) of each event, before its step
         self.optimizer = torch.optim.AdamW([dict(params=[p for _,p in named if p.ndim>1], weight_decay=.01),
                                             dict(params=[p for _,p in named if p.ndim<=1], weight_decay=0.)], lr=lr)
 
     def logits(self, text, pair, padding='max_length'):
         inputs = self.tokenizer(list(text), list(pair), truncation='only_first', max_length=128, padding=padding, return_tensors='pt')
-        return self.model(**inputs).logits
+        with torch.autocast('cpu', torch.bfloat16, self.mixed): x = self.model.base_model(**inputs).pooler_output
+        return self.model.classifier(x.to(self.model.dtype))
 
     def partial_fit(self, X, y=None):
         e = X.events
@@ -242,9 +243,9 @@ def gain(y, p, null, n=100, draws=200):
     found = [difference(np.concatenate([blocks[k] for k in rng.integers(len(blocks), size=len(blocks))])) for _ in range(draws)]
     return [round(float(o), 4) for o in (difference(np.arange(len(y))), *np.percentile(found, [2.5, 97.5]))]
 
-def judged(p, parts):
+def judged(p, parts, null=None):
     "By parts, and what was gained over not learning."
-    e,null = told(LONG).events[:len(p)],followed('not learning')
+    e,null = told(LONG).events[:len(p)],followed('not learning') if null is None else null
     y,u = e['label'].to_numpy(float),e['user'].to_numpy()
     p = p if p.max()<=1 else (p-1)/4 # stars
     return {o: dict(auc=round(float(auc(y[s], p[s])), 4), user_auc=round(float(user_auc(y[s], p[s], u[s])), 4),
@@ -268,9 +269,9 @@ POLICIES = { # name in tables: a learner with this step size, which sizes, and h
     'top-2': (lambda lr: Watched(update='top-2', lr=lr), (1e-5, 3e-5, 1e-4), TUNED, END),
     'LoRA, r=4': (lambda lr: Watched(update=LoRA(r=4, lr=lr)), (1e-4, 3e-4, 1e-3), TUNED, END)}
 
-def tuned(name):
-    "The step size that is best on the first events, and how its learner goes on from there."
-    (make,sizes,first,end),y,tried,best = POLICIES[name],told(LONG).events['label'].to_numpy(float),{},None
+def tuned(make, sizes, first, end, name):
+    "The step size that is best on the first events, and what its learner predicts from there on."
+    y,tried,best = told(LONG).events['label'].to_numpy(float),{},None
     batches = list(told(LONG).take(end).batches(16))
     n = -(-first//16)
     for lr in sizes:
@@ -281,14 +282,36 @@ def tuned(name):
         print(name, lr, tried[str(lr)], flush=True)
         if min(tried.values())==tried[str(lr)]: best = m
     for b in batches[n:]: best.partial_fit(b)
-    return dict(tried=tried, best=min(tried, key=tried.get), tuned_on=first,
-                **judged(np.concatenate(best.made), {o: s for o,s in THIRDS.items() if s.stop<=end}))
+    return dict(tried=tried, best=min(tried, key=tried.get), tuned_on=first),np.concatenate(best.made)
+
+def on_thirds(name):
+    told_of,p = tuned(*POLICIES[name], name)
+    return told_of | judged(p, THIRDS)
 
 @record.part(tuned_on=TUNED, events=END)
 def policies():
     "Each policy by the best of three step sizes on the first events, judged on those that follow, in thirds; steps of 16 events."
     for name in ('not learning', 'biases', 'logistic factorization'): yield name, lambda: judged(followed(name)[:END], THIRDS)
-    for name in POLICIES: yield name, lambda: tuned(name)
+    for name in POLICIES: yield name, lambda: on_thirds(name)
+
+
+DEAR = scale(1800, 48)
+@cache
+def null(): return prequential(IncrementalBert(update='head', head_lr=0.), told(LONG).take(DEAR), metrics=('auc',), batch_size=16).frame['pred'].to_numpy()
+
+def alone(p, of=slice(TUNED, DEAR)): return judged(p, {f'{TUNED:,}-{DEAR:,}': of}, null())
+
+def the_loop():
+    told_of,p = tuned(lambda lr: Sources(lr=lr, mixed=True), (3e-5, 1e-4, 3e-4), TUNED, DEAR, 'loop')
+    return told_of | alone(p)
+
+@record.part(tuned_on=TUNED, events=DEAR)
+def loop():
+    "The sources' loop in bfloat16, all parameters, tuned as the policies are, judged on the next events beside the null and learners of ids."
+    yield 'not learning', lambda: alone(null())
+    for name in ('biases', 'logistic factorization'):
+        yield name, lambda: alone(prequential(FOLLOW[name][0](), told(LONG).take(DEAR), metrics=('auc',), batch_size=1).frame['pred'].to_numpy())
+    yield "the sources' loop", the_loop
 
 
 @record.part()
