@@ -96,7 +96,7 @@ def _pack(lengths, width):
     used = max(map(len, rows))
     return torch.tensor([o + [-1]*(used-len(o)) for o in rows])
 
-# %% ../nbs/43_bert_online.ipynb #dee66190
+# %% ../nbs/43_bert_online.ipynb #3ff72bae
 def climb( # lint: long
     bert,         # An encoder
     depth:int,    # The first of its layers to go through
@@ -116,7 +116,7 @@ def climb( # lint: long
     order,size = torch.argsort(at.flatten(), stable=True)[(at<0).sum():],torch.tensor(lengths, device=x.device)
     inside = torch.arange(max(lengths), device=x.device)<size[:,None]
     where = torch.zeros(inside.shape, dtype=torch.long, device=x.device).masked_scatter(inside, order) # a statement's tokens, in order
-    return (x.flatten(0, 1)[where]*inside[...,None].to(x)).sum(1)/size[:,None].to(x) # no sum whose order a card may choose
+    return (x.flatten(0, 1)[where]*inside[...,None].to(x)).sum(1)/size[:,None].to(x) # no sum whose order a GPU may choose
 
 # %% ../nbs/43_bert_online.ipynb #0c8e8f2a
 class _Store: # lint: long
