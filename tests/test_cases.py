@@ -90,7 +90,7 @@ def test_a_step_size_changes_at_once_and_a_number_of_factors_is_refused(tmp_path
     for n in range(200): m.learn_one(f'new {n}', f'thing {n}', 4.).learn_one(0, 1, 4.)   # this was a segmentation fault
     assert np.isfinite(m.predict_one(0, 1))
     b = IncrementalBert('tiny', items=TITLES).partial_fit(clicks())
-    with pytest.raises(ValueError, match='update'): b.set_params(update='head')
+    with pytest.raises(ValueError, match='update'): b.set_params(update='all')
 
 # row 10: strangers
 def test_a_stranger_gets_what_suits_everybody():

@@ -24,7 +24,7 @@ def cache(tmp_path, monkeypatch):
     "An empty cache folder, and how often a text was encoded."
     monkeypatch.setenv('RECINC_CACHE', str(tmp_path))
     calls = []
-    monkeypatch.setattr(text, 'load_bert', lambda *args: calls.append(1) or load_bert(*args)) # what is read from disk needs no encoder
+    monkeypatch.setattr(text, 'load_bert', lambda *args, **kwargs: calls.append(1) or load_bert(*args, **kwargs)) # what is read from disk needs no encoder
     return tmp_path/'encodings',calls
 
 
