@@ -185,7 +185,7 @@ def test_a_chapter_runs_in_jupyterlab_and_its_slider_draws_anew(browser, lab):
 def test_the_live_page_rates_undoes_answers_enter_and_speaks_plainly(browser, lab):
     page = run_all(browser, lab, 'live')
     title,said = page.get_by_placeholder('type some words of a title'),page.locator('p[role="status"]')
-    said.wait_for(timeout=60_000)
+    said.wait_for(timeout=300_000) # the chapter trains before it shows its page, beside other tests
     page.locator('datalist option').first.wait_for(state='attached')
     films = page.locator('datalist option').evaluate_all('os => os.map(o => o.value)')
     assert len(films)==12 and 'Nothing is rated yet' in said.inner_text()
