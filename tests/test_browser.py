@@ -158,8 +158,8 @@ def run_all(browser, lab, name):
     "Open a notebook, run all its cells, wait for the last one"
     page = browser.new_page(viewport=dict(width=1280, height=1000))
     page.goto(f'{lab}lab/tree/{name}.ipynb?token=t')
-    page.locator('.jp-Notebook .jp-CodeCell').first.wait_for(timeout=60_000)
-    page.locator('#jp-main-statusbar', has_text=re.compile(r'Python 3 .*\| Idle')).wait_for(timeout=60_000)
+    page.locator('.jp-Notebook .jp-CodeCell').first.wait_for(timeout=180_000)
+    page.locator('#jp-main-statusbar', has_text=re.compile(r'Python 3 .*\| Idle')).wait_for(timeout=180_000)
     page.get_by_role('menuitem', name='Run', exact=True).click()
     page.get_by_role('menuitem', name='Run All Cells', exact=True).click()
     return page
@@ -171,7 +171,7 @@ def errors(page): return page.locator('.jp-OutputArea-output[data-mime-type="app
 def test_a_chapter_runs_in_jupyterlab_and_its_slider_draws_anew(browser, lab):
     page = run_all(browser, lab, '01_plots')
     slider = page.locator('.widget-slider .noUi-handle').first
-    slider.wait_for(timeout=60_000)
+    slider.wait_for(timeout=180_000)
     picture = page.locator('.widget-output img').first
     picture.wait_for(timeout=30_000)
     before = picture.get_attribute('src')
