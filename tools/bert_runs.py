@@ -264,28 +264,28 @@ def pays():
 TUNED,END = scale((1200, 4800), (32, 64))
 THIRDS = {f'{a:,}-{b:,}': slice(a, b) for a,b in zip(*(np.linspace(TUNED, END, 4).astype(int)[o].tolist() for o in (slice(3), slice(1, 4))))}
 THIRDS[f'{TUNED:,}-{END:,}'] = slice(TUNED, END)
-POLICIES = { # name in tables: a learner with this step size, which sizes, and how many events to tune on and to the end
-    'head': (lambda lr: Watched(update='head', head_lr=lr), (.2, .4, .8), TUNED, END),
-    'top-2': (lambda lr: Watched(update='top-2', lr=lr), (1e-5, 3e-5, 1e-4), TUNED, END),
-    'LoRA, r=4': (lambda lr: Watched(update=LoRA(r=4, lr=lr)), (1e-4, 3e-4, 1e-3), TUNED, END)}
+POLICIES = { # name in tables: a learner with this step size, and which sizes
+    'head': (lambda lr: Watched(update='head', head_lr=lr), (.2, .4, .8)),
+    'top-2': (lambda lr: Watched(update='top-2', lr=lr), (1e-5, 3e-5, 1e-4)),
+    'LoRA, r=4': (lambda lr: Watched(update=LoRA(r=4, lr=lr)), (1e-4, 3e-4, 1e-3))}
 
-def tuned(make, sizes, first, end, name):
-    "The step size that is best on the first events, and what its learner predicts from there on."
+def tuned(make, sizes, end, name):
+    "The step size that is best on the first events, and what its learner predicts of all."
     y,tried,best = told(LONG).events['label'].to_numpy(float),{},None
     batches = list(told(LONG).take(end).batches(16))
-    n = -(-first//16)
+    n = -(-TUNED//16)
     for lr in sizes:
         m = make(lr)
         for b in batches[:n]: m.partial_fit(b)
-        p = np.concatenate(m.made)[:first]
-        tried[str(lr)] = round(float(log_loss(y[:first], p.clip(.001, .999))), 4)
+        p = np.concatenate(m.made)[:TUNED]
+        tried[str(lr)] = round(float(log_loss(y[:TUNED], p.clip(.001, .999))), 4)
         print(name, lr, tried[str(lr)], flush=True)
         if min(tried.values())==tried[str(lr)]: best = m
     for b in batches[n:]: best.partial_fit(b)
-    return dict(tried=tried, best=min(tried, key=tried.get), tuned_on=first),np.concatenate(best.made)
+    return dict(tried=tried, best=min(tried, key=tried.get), tuned_on=TUNED),np.concatenate(best.made)
 
 def on_thirds(name):
-    told_of,p = tuned(*POLICIES[name], name)
+    told_of,p = tuned(*POLICIES[name], END, name)
     return told_of | judged(p, THIRDS)
 
 @record.part(tuned_on=TUNED, events=END)
@@ -299,10 +299,10 @@ DEAR = scale(1800, 48)
 @cache
 def null(): return prequential(IncrementalBert(update='head', head_lr=0.), told(LONG).take(DEAR), metrics=('auc',), batch_size=16).frame['pred'].to_numpy()
 
-def alone(p, of=slice(TUNED, DEAR)): return judged(p, {f'{TUNED:,}-{DEAR:,}': of}, null())
+def alone(p): return judged(p, {f'{TUNED:,}-{DEAR:,}': slice(TUNED, DEAR)}, null())
 
 def the_loop():
-    told_of,p = tuned(lambda lr: Sources(lr=lr, mixed=True), (3e-5, 1e-4, 3e-4), TUNED, DEAR, 'loop')
+    told_of,p = tuned(lambda lr: Sources(lr=lr, mixed=True), (3e-5, 1e-4, 3e-4), DEAR, 'loop')
     return told_of | alone(p)
 
 @record.part(tuned_on=TUNED, events=DEAR)
@@ -317,15 +317,15 @@ def loop():
 @record.part()
 def harm():
     "What a first call of n rows does to the log-loss of the events that follow, against the same learner before the call."
-    def lost(make, n, places, then):
+    def lost(n, places, then=500):
         out = []
         for a in range(0, scale(6000, 40), scale(6000, 40)//places):
-            after,m = told(26_000)[a+n:a+n+then],make()
+            after,m = told(26_000)[a+n:a+n+then],head()
             y,before = after.events['label'].to_numpy(float),m.predict(after)
             m.partial_fit(told(26_000)[a:a+n])
             out.append(log_loss(y, m.predict(after)) - log_loss(y, before))
         return dict(mean=round(float(np.mean(out)), 4), worst=round(float(np.max(out)), 4), places=places, then=then)
-    for n,places in scale(((1, 20), (16, 20), (1000, 10), (20_000, 3)), ((1, 2), (16, 2))): yield f'head, {n:,} rows', lambda: lost(head, n, places, 500)
+    for n,places in scale(((1, 20), (16, 20), (1000, 10), (20_000, 3)), ((1, 2), (16, 2))): yield f'head, {n:,} rows', lambda: lost(n, places)
 
 
 @record.part()

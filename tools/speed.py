@@ -507,7 +507,7 @@ def visits():
     shuffled = Stream(stream.events.assign(time=when[0] + np.r_[0, np.cumsum(np.random.default_rng(0).permutation(np.diff(when)))]))
     def hits(m, on=stream):
         found = {}
-        for name,positive in (('rating = 5', 5.), ('rating ≥ 4', 'label')):
+        for name,positive in POSITIVES.items():
             hit = prequential_topn(clone(m), on, positive=positive).frame['hit']
             found[name] = [round(float(o.mean()), 5) for o in (hit, hit[hit.index>=.3*len(on)])]
         return found
