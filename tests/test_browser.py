@@ -154,24 +154,25 @@ def lab(tmp_path_factory):
         except subprocess.TimeoutExpired: lab.kill()
 
 
-def run_all(browser, lab, name):
-    "Open a notebook, run all its cells, wait for the last one"
+def run_all(browser, lab, name, until):
+    "Open a notebook in a workspace of its own, run all its cells, wait for what the last one shows; what the page says if it never comes"
     page = browser.new_page(viewport=dict(width=1280, height=1000))
-    page.goto(f'{lab}lab/tree/{name}.ipynb?token=t')
+    page.goto(f'{lab}lab/workspaces/{name}/tree/{name}.ipynb?token=t')
     page.locator('.jp-Notebook .jp-CodeCell').first.wait_for(timeout=180_000)
     page.locator('#jp-main-statusbar', has_text=re.compile(r'Python 3 .*\| Idle')).wait_for(timeout=180_000)
     page.get_by_role('menuitem', name='Run', exact=True).click()
     page.get_by_role('menuitem', name='Run All Cells', exact=True).click()
-    return page
+    shown = page.locator(until).first
+    try: shown.wait_for(timeout=180_000)   # beside other tests a chapter takes its time
+    except Exception as e: raise AssertionError(f'{until} never came; the page says:\n{page.locator("body").inner_text()}\n{errors(page)}') from e
+    return page, shown
 
 
 def errors(page): return page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"], .jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts()
 
 
 def test_a_chapter_runs_in_jupyterlab_and_its_slider_draws_anew(browser, lab):
-    page = run_all(browser, lab, '01_plots')
-    slider = page.locator('.widget-slider .noUi-handle').first
-    slider.wait_for(timeout=180_000)
+    page,slider = run_all(browser, lab, '01_plots', '.widget-slider .noUi-handle')
     picture = page.locator('.widget-output img').first
     picture.wait_for(timeout=30_000)
     before = picture.get_attribute('src')
@@ -183,9 +184,8 @@ def test_a_chapter_runs_in_jupyterlab_and_its_slider_draws_anew(browser, lab):
 
 
 def test_the_live_page_rates_undoes_answers_enter_and_speaks_plainly(browser, lab):
-    page = run_all(browser, lab, 'live')
-    title,said = page.get_by_placeholder('type some words of a title'),page.locator('p[role="status"]')
-    said.wait_for(timeout=300_000) # the chapter trains before it shows its page, beside other tests
+    page,said = run_all(browser, lab, 'live', 'p[role="status"]')
+    title = page.get_by_placeholder('type some words of a title')
     page.locator('datalist option').first.wait_for(state='attached')
     films = page.locator('datalist option').evaluate_all('os => os.map(o => o.value)')
     assert len(films)==12 and 'Nothing is rated yet' in said.inner_text()

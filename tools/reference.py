@@ -47,7 +47,8 @@ def anchor(text):
 @cache
 def book():
     "The chapters, in the order in which they are read: the tools come last"
-    nbs = [Nb(p) for p in all_notebooks() if p.parent==NBS and p.name[0].isdigit() and p not in PAGES]
+    pages = [p.name for p in PAGES]
+    nbs = [Nb(p) for p in all_notebooks() if p.parent==NBS and p.name[0].isdigit() and p.name not in pages]
     return sorted(nbs, key=lambda nb: (nb.name[0]=='0', nb.name))
 
 @cache
