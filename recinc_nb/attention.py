@@ -17,28 +17,35 @@ def _finite(who, **arrays):
     for name,x in arrays.items():
         try: x = np.asarray(x, dtype=np.float64)
         except (TypeError, ValueError, RuntimeError): raise ValueError(
-            f"{who}: {name} holds what is no number, or a tensor with a gradient; give an array") from None
-        if not np.isfinite(x).all(): raise ValueError(f"{who}: {name} is not finite; find out where that began")
+            f"{who}: {name} holds what is no number, or a tensor with a gradient; "
+            f"give an array") from None
+        if not np.isfinite(x).all():
+            raise ValueError(f"{who}: {name} is not finite; find out where that began")
         yield x
 
 def _three(who, query, key, value=None):
     "Queries, keys and values that fit together."
     value = key if value is None else value
     query,key,value = _finite(who, query=query, key=key, value=value)
-    if (min(query.ndim, key.ndim, value.ndim)<2 or key.shape[:-1]!=value.shape[:-1] or query.shape[:-2]!=key.shape[:-2]
-        or query.shape[-1]!=key.shape[-1] or not key.size): raise ValueError(f"{who}: query has shape {query.shape}, key {key.shape} "
-        f"and value {value.shape}; give (…, T, c) with one width c, and as many values as keys")
+    if (min(query.ndim, key.ndim, value.ndim)<2 or key.shape[:-1]!=value.shape[:-1]
+        or query.shape[:-2]!=key.shape[:-2]
+        or query.shape[-1]!=key.shape[-1] or not key.size): raise ValueError(f"{who}: query "
+        f"has shape {query.shape}, key {key.shape} "
+        f"and value {value.shape}; give (…, T, c) with one width c, and as many "
+        f"values as keys")
     return query,key,value
 
 # %% ../nbs/41_attention.ipynb #f537a323
 def attention_weights(
     query:np.ndarray,      # What each token asks; shape (…, T, c)
     key:np.ndarray,        # What each token answers to; shape (…, T', c)
-    mask:np.ndarray|None=None, # True where a query may look; broadcasts to (…, T, T'); None: everywhere
+    # True where a query may look; broadcasts to (…, T, T'); None: everywhere
+    mask:np.ndarray|None=None,
 )->np.ndarray:             # Shape (…, T, T'); each row sums to 1
     """Softmax of scaled dot products: equations (1) and (6).
 
-    Raises `ValueError` for shapes that do not fit, a value that is not finite, or a query with nowhere to look.
+    Raises `ValueError` for shapes that do not fit, a value that is not finite, or a query with
+    nowhere to look.
     Source: Vaswani et al., 2017, https://doi.org/10.48550/arXiv.1706.03762"""
     query,key,_ = _three('attention_weights', query, key)
     score = query @ key.swapaxes(-1, -2)/np.sqrt(query.shape[-1])
@@ -49,9 +56,11 @@ def attention(
     query:np.ndarray,      # What each token asks; shape (…, T, c)
     key:np.ndarray,        # What each token answers to; shape (…, T', c)
     value:np.ndarray,      # What each token says; shape (…, T', c')
-    mask:np.ndarray|None=None, # True where a query may look; broadcasts to (…, T, T'); None: everywhere
+    # True where a query may look; broadcasts to (…, T, T'); None: everywhere
+    mask:np.ndarray|None=None,
 )->np.ndarray:             # What each token hears; shape (…, T, c')
-    "The mean of the values, weighted by `attention_weights`: equation (1). Raises as that does."
+    """The mean of the values, weighted by `attention_weights`: equation (1). Raises as that
+    does."""
     query,key,value = _three('attention', query, key, value)
     return attention_weights(query, key, mask) @ value
 
@@ -63,14 +72,17 @@ def attention_grad(
     upstream:np.ndarray,   # Slope of the loss in what each token hears; shape (…, T, c')
     mask:np.ndarray|None=None, # As for `attention`
 )->tuple:                  # Slopes of the loss in query, key and value; shapes of the three
-    "Gradient of the sum of `upstream` times `attention`: equations (4) and (5). Raises as `attention` does."
+    """Gradient of the sum of `upstream` times `attention`: equations (4) and (5). Raises as
+    `attention` does."""
     query,key,value = _three('attention_grad', query, key, value)
     upstream, = _finite('attention_grad', upstream=upstream)
     p = attention_weights(query, key, mask)
     out = p @ value
     if upstream.shape!=out.shape: raise ValueError(
-        f"attention_grad: upstream has shape {upstream.shape}; what is heard has shape {out.shape}")
-    g_score = p*(upstream @ value.swapaxes(-1, -2) - (upstream*out).sum(-1, keepdims=True))/np.sqrt(query.shape[-1])
+        f"attention_grad: upstream has shape {upstream.shape}; what is heard has "
+        f"shape {out.shape}")
+    g_score = (p*(upstream @ value.swapaxes(-1,
+        -2) - (upstream*out).sum(-1, keepdims=True))/np.sqrt(query.shape[-1]))
     return g_score @ key, g_score.swapaxes(-1, -2) @ query, p.swapaxes(-1, -2) @ upstream
 
 # %% ../nbs/41_attention.ipynb #105b6604
@@ -81,14 +93,17 @@ def _hide(who, score, mask):
         f"{who}: the mask holds other things than 0 and 1; give True where a query may look")
     try: mask = np.broadcast_to(mask.astype(bool), score.shape)
     except ValueError: raise ValueError(
-        f"{who}: the mask has shape {mask.shape}, the scores {score.shape}; give what broadcasts to them") from None
+        f"{who}: the mask has shape {mask.shape}, the scores {score.shape}; give what "
+        f"broadcasts to them") from None
     if not mask.any(-1).all(): raise ValueError(
-        f"{who}: a query may look nowhere, and a mean of nothing is nothing; leave one token open")
+        f"{who}: a query may look nowhere, and a mean of nothing is nothing; leave "
+        f"one token open")
     return np.where(mask, score, -1e30)
 
 # %% ../nbs/41_attention.ipynb #9f96bf05
-def _split(x, n_heads): return x.reshape(*x.shape[:-1], n_heads, -1).swapaxes(-2, -3)   # (B, T, d) to (B, h, T, d/h)
-def _join(x): return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1)         # and back
+# (B, T, d) to (B, h, T, d/h)
+def _split(x, n_heads): return x.reshape(*x.shape[:-1], n_heads, -1).swapaxes(-2, -3)
+def _join(x): return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1)  # and back
 
 # %% ../nbs/41_attention.ipynb #1dfa1514
 def layer_norm(
@@ -108,9 +123,13 @@ def layer_norm(
 def _vectors(who, x, weight, bias, eps):
     "Vectors, stretch and shift that fit together."
     x,weight,bias = _finite(who, x=x, weight=weight, bias=bias)
-    if x.ndim<1 or not x.shape[-1] or not weight.shape==bias.shape==x.shape[-1:]: raise ValueError(
-        f"{who}: x has shape {x.shape}, weight {weight.shape} and bias {bias.shape}; give (…, d), (d,) and (d,)")
-    if not (np.isfinite(eps) and eps>0): raise ValueError(f"{who}: eps is {eps}; use a number above 0, so that equal coordinates do not divide by 0")
+    if x.ndim<1 or not x.shape[-1] or not weight.shape==bias.shape==x.shape[-1:]:
+        raise ValueError(
+        f"{who}: x has shape {x.shape}, weight {weight.shape} and bias {bias.shape}; give (…, "
+        f"d), (d,) and (d,)")
+    if not (np.isfinite(eps) and eps>0):
+        raise ValueError(f"{who}: eps is {eps}; use a number above 0, so that equal "
+            f"coordinates do not divide by 0")
     return x,weight,bias
 
 def _standard(x, eps):
@@ -127,10 +146,13 @@ def layer_norm_grad(
     upstream:np.ndarray, # Slope of the loss in the output; shape of `x`
     eps:float=1e-12,     # As for `layer_norm`
 )->tuple:                # Slopes in x, weight and bias; shapes of the three
-    "Gradient of the sum of `upstream` times `layer_norm`: equation (9). Raises as `layer_norm` does."
+    """Gradient of the sum of `upstream` times `layer_norm`: equation (9). Raises as
+    `layer_norm` does."""
     x,weight,bias = _vectors('layer_norm_grad', x, weight, bias, eps)
     upstream, = _finite('layer_norm_grad', upstream=upstream)
-    if upstream.shape!=x.shape: raise ValueError(f"layer_norm_grad: upstream has shape {upstream.shape}; x has shape {x.shape}")
+    if upstream.shape!=x.shape:
+        raise ValueError(f"layer_norm_grad: upstream has shape {upstream.shape}; x has "
+            f"shape {x.shape}")
     x_hat,std = _standard(x, eps)
     g = weight*upstream
     g_x = (g - g.mean(-1, keepdims=True) - x_hat*(g*x_hat).mean(-1, keepdims=True))/std
@@ -141,9 +163,11 @@ def layer_norm_grad(
 def gelu(
     x:np.ndarray, # Any shape
 )->np.ndarray:    # Shape of `x`
-    """x times the probability that a standard normal number is below x: equation (10), with the error function, as in BERT.
+    """x times the probability that a standard normal number is below x: equation (10), with
+    the error function, as in BERT.
 
-    Raises `ValueError` for a value that is not finite. Source: Hendrycks and Gimpel, 2016, https://doi.org/10.48550/arXiv.1606.08415"""
+    Raises `ValueError` for a value that is not finite. Source: Hendrycks and Gimpel, 2016,
+    https://doi.org/10.48550/arXiv.1606.08415"""
     x, = _finite('gelu', x=x)
     return x*ndtr(x)
 
@@ -157,7 +181,8 @@ def gelu_grad(
 # %% ../nbs/41_attention.ipynb #b986f0ac
 def bert_layer( # lint: long
     hidden:np.ndarray,  # Vectors of tokens; shape (B, T, d)
-    weights:Mapping,    # Arrays by their names inside a layer, such as `attention.self.query.weight`
+    # Arrays by their names inside a layer, such as `attention.self.query.weight`
+    weights:Mapping,
     n_heads:int,        # Heads; divides d
     mask:np.ndarray|None=None, # True for a token, False for a pad; shape (B, T); None: no pads
     eps:float=1e-12,    # Of both norms
@@ -167,14 +192,21 @@ def bert_layer( # lint: long
     Raises `ValueError` for shapes that do not fit, `KeyError` for a weight that is missing.
     Source: Devlin et al., 2019, https://doi.org/10.18653/v1/N19-1423"""
     hidden, = _finite('bert_layer', hidden=hidden)
-    if hidden.ndim!=3: raise ValueError(f"bert_layer: hidden has shape {hidden.shape}; give (B, T, d)")
-    if n_heads<1 or hidden.shape[2]%n_heads: raise ValueError(f"bert_layer: {n_heads} heads do not divide a width of {hidden.shape[2]}")
+    if hidden.ndim!=3:
+        raise ValueError(f"bert_layer: hidden has shape {hidden.shape}; give (B, T, d)")
+    if n_heads<1 or hidden.shape[2]%n_heads:
+        raise ValueError(f"bert_layer: {n_heads} heads do not divide a width of "
+            f"{hidden.shape[2]}")
     if mask is not None and np.shape(mask)!=hidden.shape[:2]: raise ValueError(
-        f"bert_layer: the mask has shape {np.shape(mask)}; give {hidden.shape[:2]}, one number per token")
+        f"bert_layer: the mask has shape {np.shape(mask)}; give {hidden.shape[:2]}, one "
+        f"number per token")
     def dense(x, name): return x @ weights[f'{name}.weight'].T + weights[f'{name}.bias']
-    def norm(x, name): return layer_norm(x, weights[f'{name}.weight'], weights[f'{name}.bias'], eps)
-    query,key,value = (_split(dense(hidden, f'attention.self.{o}'), n_heads) for o in ('query', 'key', 'value'))
-    told = _join(attention(query, key, value, None if mask is None else np.asarray(mask)[:, None, None, :]))
+    def norm(x, name):
+        return layer_norm(x, weights[f'{name}.weight'], weights[f'{name}.bias'], eps)
+    query,key,value = (_split(dense(hidden, f'attention.self.{o}'), n_heads)
+        for o in ('query', 'key', 'value'))
+    told = _join(attention(query, key, value,
+        None if mask is None else np.asarray(mask)[:, None, None, :]))
     hidden = norm(hidden + dense(told, 'attention.output.dense'), 'attention.output.LayerNorm')
     wide = gelu(dense(hidden, 'intermediate.dense'))
     return norm(hidden + dense(wide, 'output.dense'), 'output.LayerNorm')

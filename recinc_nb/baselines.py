@@ -17,11 +17,13 @@ _MIDDLE = dict(rating=3., label=.5) # what is predicted before the first event
 
 # %% ../nbs/13_baselines.ipynb #561975f3
 class RunningMean(IdLearner): # lint: long
-    "Predict the mean of everything so far, whoever asks: equation (1). Before the first event: 3 stars, or one half."
+    """Predict the mean of everything so far, whoever asks: equation (1). Before the first
+    event: 3 stars, or one half."""
     def __init__(self,
         target:str='rating',      # What is predicted: 'rating' or 'label', as P(like)
         remember_seen:bool=True,  # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
     ): self.target,self.remember_seen,self.rating_range = target,remember_seen,rating_range
 
     rules = dict(target=_TARGET)
@@ -31,13 +33,15 @@ class RunningMean(IdLearner): # lint: long
     def wipe_user(self, u): pass
 
     def sweep(self, users, items, y, pred, learn):
-        total = np.cumsum(np.r_[self.total_, y]) if learn else np.full(len(pred)+1, self.total_)
+        total = np.cumsum(np.r_[self.total_, y]) if learn else np.full(len(pred)+1,
+            self.total_)
         count = self.count_ + np.arange(len(pred)+1)*int(learn)
         pred[:] = np.where(count[:-1]>0, total[:-1]/np.maximum(count[:-1], 1), _MIDDLE[self.target])
         self.total_,self.count_ = float(total[-1]),int(count[-1])
 
     def arrays(self): return dict(total=np.array([self.total_]), count=np.array([self.count_]))
-    def restore(self, arrays, config): self.total_,self.count_ = float(arrays['total'][0]),int(arrays['count'][0])
+    def restore(self, arrays, config):
+        self.total_,self.count_ = float(arrays['total'][0]),int(arrays['count'][0])
 
 # %% ../nbs/13_baselines.ipynb #b59e66be
 @njit(cache=True)
@@ -57,7 +61,8 @@ def bias_sweep( # lint: long
     learn,        # Learn, or only predict?
     weight=None,  # What each event counts; shape (n,), float64; None for 1
 ):
-    "Predict with equation (2) and, if asked, learn with the faded form of equation (3), event by event."
+    """Predict with equation (2) and, if asked, learn with the faded form of equation (3),
+    event by event."""
     for n in range(len(users)):
         u,i = users[n],items[n]
         mu = mean[0]/mean[1] if mean[1]>0 else middle
@@ -78,20 +83,25 @@ class BiasBaseline(IdLearner): # lint: long
     """Mean plus a bias per user and per item, shrunk and forgetting: equations (2) and (3).
 
     For labels the sum is clipped to [.01, .99] and read as P(like).
-    Source: [Koren 2009](https://doi.org/10.1145/1557019.1557072), where biases move with time."""
+    Source: [Koren 2009](https://doi.org/10.1145/1557019.1557072), where biases move with
+    time."""
     def __init__(self,
         target:str='rating',     # What is predicted: 'rating' in stars or 'label' as P(like)
-        shrink_user:float=3.,    # Residuals of size zero that a new user starts with; in events, above 0
+        # Residuals of size zero that a new user starts with; in events, above 0
+        shrink_user:float=3.,
         shrink_item:float=3.,    # The same for items
         decay_user:float=.95,    # What a user's next event leaves of the older ones; in (0, 1]
         decay_item:float=.99,    # The same for items; 1 forgets nothing
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
     ):
         self.target,self.shrink_user,self.shrink_item = target,shrink_user,shrink_item
-        self.decay_user,self.decay_item,self.remember_seen,self.rating_range = decay_user,decay_item,remember_seen,rating_range
+        self.decay_user,self.decay_item,self.remember_seen,self.rating_range = (decay_user,
+            decay_item,remember_seen,rating_range)
 
-    rules = dict(target=_TARGET, shrink_user=above(0), shrink_item=above(0), decay_user=share, decay_item=share)
+    rules = dict(target=_TARGET, shrink_user=above(0), shrink_item=above(0), decay_user=share,
+        decay_item=share)
     weighted = True
 
     def begin(self):
@@ -99,8 +109,10 @@ class BiasBaseline(IdLearner): # lint: long
         self.mean_ = np.zeros(2)
 
     def sweep(self, users, items, y, pred, learn, weight=None):
-        bias_sweep(users, items, y, pred, self.rows_['user']['table'], self.rows_['item']['table'], self.mean_, _MIDDLE[self.target],
-                   float(self.shrink_user), float(self.shrink_item), float(self.decay_user), float(self.decay_item), learn, weight)
+        bias_sweep(users, items, y, pred, self.rows_['user']['table'],
+            self.rows_['item']['table'], self.mean_, _MIDDLE[self.target],
+                   float(self.shrink_user), float(self.shrink_item), float(self.decay_user),
+                   float(self.decay_item), learn, weight)
         if self.target=='label': np.clip(pred, .01, .99, out=pred)
 
     def arrays(self): return {**super().arrays(), 'mean': self.mean_}
@@ -134,10 +146,13 @@ def popularity_sweep(
 class Popularity(IdLearner): # lint: long
     """Score an item by its likes, the same for everybody; older likes fade: equation (4).
 
-    `predict` gives counts, not probabilities. Learns from likes alone; `n_skipped_` counts the other events."""
+    `predict` gives counts, not probabilities. Learns from likes alone; `n_skipped_` counts the
+    other events."""
     target,positive_only = 'label',True
     def __init__(self,
-        decay:float=.9999,       # What one like, of any item, leaves of the older ones; in (0, 1]; 1 forgets nothing
+        # What one like, of any item, leaves of the older ones; in (0, 1]; 1 forgets
+        # nothing
+        decay:float=.9999,
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
     ): self.decay,self.remember_seen = decay,remember_seen
 
@@ -154,7 +169,8 @@ class Popularity(IdLearner): # lint: long
     def arrays(self): return dict(counts=self.counts_[:len(self.items_)], weight=self.weight_)
     def state(self): return dict(n_skipped=self.n_skipped_)
     def restore(self, arrays, config):
-        self.counts_,self.weight_,self.n_skipped_ = arrays['counts'].copy(),arrays['weight'].copy(),config['n_skipped']
+        self.counts_,self.weight_ = arrays['counts'].copy(),arrays['weight'].copy()
+        self.n_skipped_ = config['n_skipped']
 
 # %% ../nbs/13_baselines.ipynb #1cfe7ec5
 @njit(cache=True)
@@ -168,11 +184,13 @@ def item_item_scores(
     decay,  # What a like weighs against the one after it; in (0, 1]
     shrink, # Added to each count; at least 0
     out,    # Receives the scores; shape (n_items,), float64
-    keep=None, # What a like leaves of those before it, on top of `decay`; shape (n_likes,), float64; None for all of it
+    # What a like leaves of those before it, on top of `decay`; shape (n_likes,),
+    # float64; None for all of it
+    keep=None,
 ):
     "Score all items for one user: equation (5)."
     out[:] = 0.
-    at,w = (last[u] if u>=0 else -1),1.
+    at,w = last[u] if u>=0 else -1,1.
     while at>=0 and w>1e-9:
         j = item[at]
         f = w/np.sqrt(count[j]+shrink)
@@ -225,7 +243,8 @@ def item_item_sweep( # lint: long
 # %% ../nbs/13_baselines.ipynb #e3ef6924
 def unchain(
     u:int,             # Row of a user
-    last:np.ndarray,   # Place of each user's newest like; shape (n_users,), int64; changed in place
+    # Place of each user's newest like; shape (n_users,), int64; changed in place
+    last:np.ndarray,
     item:np.ndarray,   # Rows of the items liked; shape (≥ n_likes,), int64
     before:np.ndarray, # Place of the same user's like before; shape (≥ n_likes,), int64
     n_likes:np.ndarray, # How many places are in use; shape (1,), int64
@@ -242,19 +261,24 @@ def unchain(
 
 # %% ../nbs/13_baselines.ipynb #ad09d584
 class ItemItem(IdLearner): # lint: long
-    """Score an item by its cosine to what the user liked, recent likes counting more: equation (5), kept incrementally.
+    """Score an item by its cosine to what the user liked, recent likes counting more: equation
+    (5), kept incrementally.
 
-    `predict` gives sums of cosines, not probabilities. Learns from likes alone; `n_skipped_` counts the other events.
+    `predict` gives sums of cosines, not probabilities. Learns from likes alone; `n_skipped_`
+    counts the other events.
     Raises `ValueError` beyond 20,000 items.
     Source: [Sarwar et al. 2001](https://doi.org/10.1145/371920.372071)."""
     target,positive_only,keep_ = 'label',True,None
     def __init__(self,
-        decay:float=.85,         # What a user's like weighs against the one after it; in (0, 1]; 1 is the plain cosine
+        # What a user's like weighs against the one after it; in (0, 1]; 1 is the
+        # plain cosine
+        decay:float=.85,
         shrink:float=10.,        # Added to the likes of each item; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
     ): self.decay,self.shrink,self.remember_seen = decay,shrink,remember_seen
 
-    rules,baked = dict(decay=share, shrink=at_least(0)),('decay',) # pairs were counted with that decay
+    # pairs were counted with that decay
+    rules,baked = dict(decay=share, shrink=at_least(0)),('decay',)
 
     def begin(self):
         self.count_,self.pairs_ = np.zeros(0),np.zeros((0, 0), dtype=np.float32)
@@ -262,7 +286,9 @@ class ItemItem(IdLearner): # lint: long
         self.n_likes_,self.n_skipped_ = np.zeros(1, dtype=np.int64),0
 
     def grow(self, n_users, n_items):
-        if n_items>20_000: raise ValueError(f"ItemItem: {n_items:,} items need {4*n_items**2/1e9:.1f} GB of pairs; use a factor model beyond 20,000")
+        if n_items>20_000:
+            raise ValueError(f"ItemItem: {n_items:,} items need {4*n_items**2/1e9:.1f} GB of "
+                f"pairs; use a factor model beyond 20,000")
         had = len(self.last_)
         self.count_,self.last_ = grow_rows(self.count_, n_items),grow_rows(self.last_, n_users)
         self.last_[had:] = -1
@@ -276,16 +302,20 @@ class ItemItem(IdLearner): # lint: long
             need = int(self.n_likes_[0] + (y>=.5).sum())
             self.item_,self.before_ = grow_rows(self.item_, need),grow_rows(self.before_, need)
             self.n_skipped_ += int((y<.5).sum())
-        item_item_sweep(users, items, y, pred, *self.tables(), self.n_likes_, float(self.decay), float(self.shrink), learn, self.keep_)
+        item_item_sweep(users, items, y, pred, *self.tables(), self.n_likes_,
+            float(self.decay), float(self.shrink), learn, self.keep_)
 
     def tables(self): return self.count_,self.pairs_,self.last_,self.item_,self.before_
     def popular(self): return self.count_[:len(self.items_)]
-    def wipe_user(self, u): # the chain of likes is cut off; what it says of pairs of items stays
-        self.item_,self.before_,self.n_likes_ = unchain(u, self.last_, self.item_, self.before_, self.n_likes_)
+    # the chain of likes is cut off; what it says of pairs of items stays
+    def wipe_user(self, u):
+        self.item_,self.before_,self.n_likes_ = unchain(u, self.last_, self.item_,
+            self.before_, self.n_likes_)
 
     def all_scores(self, u): # by row of `items_`
         out = np.empty(len(self.items_))
-        item_item_scores(u, *self.tables(), float(self.decay), float(self.shrink), out, self.keep_)
+        item_item_scores(u,
+            *self.tables(), float(self.decay), float(self.shrink), out, self.keep_)
         return out
 
     def score_items(self,
@@ -300,11 +330,14 @@ class ItemItem(IdLearner): # lint: long
         item,     # An id that was met
         k:int=10, # How many; at least 1
     )->list:      # (item, cosine), the most alike first
-        "Items that the same users like: the shrunken cosine of equation (5). Raises `KeyError` for an item never met."
+        """Items that the same users like: the shrunken cosine of equation (5). Raises
+        `KeyError` for an item never met."""
         with self._lock:
             self.ready()
             row,n = self.items_.row(item),len(self.items_)
-            if row<0: raise KeyError(f"{self._who('similar')}: item {item!r} was never met; there are {n:,} items")
+            if row<0:
+                raise KeyError(f"{self._who('similar')}: item {item!r} was never met; there "
+                    f"are {n:,} items")
             root = np.sqrt(self.count_[:n] + self.shrink)
             cosine = self.pairs_[row,:n]/np.maximum(root*root[row], 1e-12)
         rows,best = top_rows(cosine, np.array([row]), min(int(k), n))
@@ -312,8 +345,10 @@ class ItemItem(IdLearner): # lint: long
 
     def arrays(self):
         n,likes = len(self.items_),int(self.n_likes_[0])
-        return dict(count=self.count_[:n], pairs=self.pairs_[:n,:n], last=self.last_[:len(self.users_)],
-                    item=self.item_[:likes], before=self.before_[:likes], n_likes=self.n_likes_)
+        return dict(count=self.count_[:n],
+            pairs=self.pairs_[:n,:n], last=self.last_[:len(self.users_)],
+                    item=self.item_[:likes], before=self.before_[:likes],
+                    n_likes=self.n_likes_)
     def state(self): return dict(n_skipped=self.n_skipped_)
     def restore(self, arrays, config):
         self.count_,self.pairs_,self.last_,self.item_,self.before_,self.n_likes_ = (

@@ -20,7 +20,8 @@ with extra('bert', __name__):
 # %% ../nbs/42_bert.ipynb #176d021a
 def _table(X, who):
     "Columns of a table, as `table_columns` reads it; None for a list of texts."
-    rows = isinstance(X, (list, tuple, pd.Series)) or isinstance(X, np.ndarray) and not X.dtype.names
+    rows = (isinstance(X, (list, tuple, pd.Series)) or isinstance(X, np.ndarray)
+        and not X.dtype.names)
     if rows and not (len(X) and isinstance(next(iter(X)), Mapping)): return None
     return table_columns(X, who)
 
@@ -29,7 +30,8 @@ def _values(x):
     if hasattr(x, 'detach'): x = x.detach().cpu()
     how = next((o for o in ('tolist', 'to_pylist', 'to_list') if hasattr(x, o)), None)
     x = getattr(x, how)() if how else x
-    return [None if o is pd.NA or o is pd.NaT else o.item() if getattr(o, 'shape', None)==() and hasattr(o, 'item') else o for o in x]
+    return [None if o is pd.NA or o is pd.NaT else o.item() if getattr(o, 'shape', None)==()
+        and hasattr(o, 'item') else o for o in x]
 
 # %% ../nbs/42_bert.ipynb #5e0d3941
 def _numbers(x, what, who):
@@ -45,87 +47,121 @@ def _labels(X, y, n, target, who):
     if y is None:
         table = _table(X, who)
         if table is None: raise ValueError(f"{who}: a list has no labels; pass them as y")
-        if target not in table: raise KeyError(f"{who}: no column {target}; got {', '.join(map(str, table))}; pass y, or add the column")
+        if target not in table:
+            raise KeyError(f"{who}: no column {target}; got {', '.join(map(str, table))}; "
+                f"pass y, or add the column")
         y = table[target]
-    y = _numbers(y, f"{target} is not a number in every row; give 0 or 1, also for names such as 'click'", who)
-    if y.shape!=(n,): raise ValueError(f"{who}: {n} texts but labels of shape {y.shape}; give one label per text")
+    y = _numbers(y, f"{target} is not a number in every row; give 0 or 1, also for names "
+        f"such as 'click'", who)
+    if y.shape!=(n,):
+        raise ValueError(f"{who}: {n} texts but labels of shape {y.shape}; give one "
+            f"label per text")
     bad = ~((y>=0) & (y<=1)) # also true for nan
     if bad.any(): raise ValueError(
-        f"{who}: {target} is {y[bad.argmax()]:g} in row {int(bad.argmax())}; give 0 or 1 (like or not; stars are no labels), or drop the row")
+        f"{who}: {target} is {y[bad.argmax()]:g} in row {int(bad.argmax())}; give 0 or 1 "
+        f"(like or not; stars are no labels), or drop the row")
     return y
 
 # %% ../nbs/42_bert.ipynb #168870bb
 def _offsets(x, n, who):
     "Offsets as n finite numbers; None where there are none."
     if x is None: return None
-    o = _numbers(x, 'offset is not a number in every row; give log-odds, 0 where nothing is known', who)
-    if o.shape!=(n,): raise ValueError(f"{who}: {n} texts but offsets of shape {o.shape}; give one per text")
+    o = _numbers(x, 'offset is not a number in every row; give log-odds, 0 where '
+        'nothing is known', who)
+    if o.shape!=(n,):
+        raise ValueError(f"{who}: {n} texts but offsets of shape {o.shape}; give one per text")
     if not np.isfinite(o).all(): raise ValueError(
-        f"{who}: offset is {o[~np.isfinite(o)][0]} in row {int((~np.isfinite(o)).argmax())}; give log-odds, 0 where nothing is known")
+        f"{who}: offset is {o[~np.isfinite(o)][0]} in row {int((~np.isfinite(o)).argmax())}; "
+        f"give log-odds, 0 where nothing is known")
     return o
 
 # %% ../nbs/42_bert.ipynb #3ea7961f
 class RecommendationDataset(torch.utils.data.Dataset):
-    """Pairs of texts, and labels where they are known: example n is a dict with text, text_pair and label.
+    """Pairs of texts, and labels where they are known: example n is a dict with text,
+    text_pair and label.
 
-    Raises `ValueError` for lengths that differ, a label outside [0, 1] or an offset that is no number."""
+    Raises `ValueError` for lengths that differ, a label outside [0, 1] or an offset that is no
+    number."""
     def __init__(self,
-        texts,       # What each user did, as `statements` reads it, or (likes, dislikes); or the only text; n strings
+        # What each user did, as `statements` reads it, or (likes, dislikes); or the
+        # only text; n strings
+        texts,
         pairs=None,  # The item of each event; n strings, or None when `texts` says all
         labels=None, # P(like) of each event in [0, 1], usually 0 or 1; n numbers, or None
-        offsets=None, # What another model knows of each event already, in nats; n numbers, or None
+        # What another model knows of each event already, in nats; n numbers, or None
+        offsets=None,
     ):
         if pairs is None: texts,pairs = ['']*len(texts),texts
         self.texts,self.pairs,self.labels,self.offsets = list(texts),list(pairs),labels,offsets
         n = {len(o) for o in (self.texts, self.pairs, labels, offsets) if o is not None}
-        if len(n)>1: raise ValueError(f"RecommendationDataset: lengths differ: {sorted(n)}; give one text, pair and label per event")
-        if labels is not None: self.labels = _labels(None, labels, len(self.pairs), 'label', 'RecommendationDataset')
-        if offsets is not None: self.offsets = _offsets(offsets, len(self.pairs), 'RecommendationDataset')
+        if len(n)>1:
+            raise ValueError(f"RecommendationDataset: lengths differ: {sorted(n)}; give one "
+                f"text, pair and label per event")
+        if labels is not None:
+            self.labels = _labels(None, labels, len(self.pairs), 'label',
+                'RecommendationDataset')
+        if offsets is not None:
+            self.offsets = _offsets(offsets, len(self.pairs), 'RecommendationDataset')
 
     def __len__(self): return len(self.pairs)
 
     def __getitem__(self, n):
         row = dict(text=self.texts[n], text_pair=self.pairs[n])
-        return {**row, **{k: float(v[n]) for k,v in (('label', self.labels), ('offset', self.offsets)) if v is not None}}
+        return {**row, **{k: float(v[n]) for k,v in (('label', self.labels),
+            ('offset', self.offsets)) if v is not None}}
 
 # %% ../nbs/42_bert.ipynb #67de7ab4
 def told(
     past, # A string, which stays as it is; or two lists, likes and dislikes, the newest last
 )->str:
-    "A user's past as one text, in the words of `Stream.with_text`; nothing in a title is taken for a mark."
+    """A user's past as one text, in the words of `Stream.with_text`; nothing in a title is
+    taken for a mark."""
     if isinstance(past, str): return past
-    return ' '.join(f"{word} {'; '.join(o)}." for word,o in zip(('Liked', 'Disliked'), past) if len(o)) or 'New user.'
+    return (' '.join(f"{word} {'; '.join(o)}." for word,o in zip(('Liked', 'Disliked'), past)
+        if len(o)) or 'New user.')
 
 # %% ../nbs/42_bert.ipynb #2437a337
 class PairCollator: # lint: long
-    """Examples to tensors: each distinct pair of past and item once, padded to the longest of them and no further.
+    """Examples to tensors: each distinct pair of past and item once, padded to the longest of
+    them and no further.
 
-    A pair that is too long loses the beginning of its past. The item stays whole; only an item that fills the sequence by itself loses its end.
+    A pair that is too long loses the beginning of its past. The item stays whole; only an item
+    that fills the sequence by itself loses its end.
     Raises `ValueError` for a `max_length` in which no pair has room."""
     def __init__(self,
         tokenizer,          # A fast tokenizer of transformers
         max_length:int=128, # Tokens per pair
     ):
         least = tokenizer.num_special_tokens_to_add(pair=True)+2
-        if max_length<least: raise ValueError(f"PairCollator: max_length is {max_length}; marks, a past and an item need {least} or more")
+        if max_length<least:
+            raise ValueError(f"PairCollator: max_length is {max_length}; marks, a past and an "
+                f"item need {least} or more")
         self.tokenizer,self.max_length = copy.copy(tokenizer),max_length
         self.tokenizer.truncation_side = 'left' # of what may be cut, which is the past
 
     def _item(self, text):
         "An item, without its end where it would leave no room for a token of the past."
         room = self.max_length-self.tokenizer.num_special_tokens_to_add(pair=True)-1
-        if len(text.encode('utf-8', 'surrogatepass'))<=room: return text # no token is shorter than a byte
-        ends = [b for _,b in self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)['offset_mapping']]
+        # no token is shorter than a byte
+        if len(text.encode('utf-8', 'surrogatepass'))<=room: return text
+        ends = [b for _,b in self.tokenizer(text, add_special_tokens=False,
+            return_offsets_mapping=True, verbose=False)['offset_mapping']]
         return text if len(ends)<=room else text[:ends[room-1]]
 
     def rows(self,
-        examples, # Dicts with text (a string, or a tuple of likes and dislikes), text_pair and perhaps label and offset
+        # Dicts with text (a string, or a tuple of likes and dislikes), text_pair and
+        # perhaps label and offset
+        examples,
     )->tuple[list[tuple],dict]: # The distinct pairs, and which event is about which
         "Which pairs are there, and who asks for which?"
         where,out = {},{}
-        out['item'] = torch.tensor([where.setdefault((told(o['text']), o['text_pair']), len(where)) for o in examples], dtype=torch.int64)
-        if examples and 'label' in examples[0]: out['labels'] = torch.tensor([[1-o['label'], o['label']] for o in examples])
-        if examples and 'offset' in examples[0]: out['offset'] = torch.tensor([o['offset'] for o in examples])
+        out['item'] = torch.tensor([
+            where.setdefault((told(o['text']), o['text_pair']), len(where)) for o in examples],
+            dtype=torch.int64)
+        if examples and 'label' in examples[0]:
+            out['labels'] = torch.tensor([[1-o['label'], o['label']] for o in examples])
+        if examples and 'offset' in examples[0]:
+            out['offset'] = torch.tensor([o['offset'] for o in examples])
         return list(where),out
 
     def lengths(self,
@@ -133,21 +169,26 @@ class PairCollator: # lint: long
     )->list[int]:
         "How many tokens each pair has; `max_length`+1 where it has more than `max_length`."
         if not said: return []
-        return [len(o) for o in self.tokenizer(*map(list, zip(*said)), truncation=True, max_length=self.max_length+1)['input_ids']]
+        return [len(o) for o in self.tokenizer(*map(list, zip(*said)), truncation=True,
+            max_length=self.max_length+1)['input_ids']]
 
     def n_cut(self,
         examples, # Dicts with text and text_pair
     )->int: # Between 0 and the number of examples
         "How many examples do not fit whole."
         said = [(told(o['text']), o['text_pair']) for o in examples]
-        return sum(n>self.max_length for n in self.lengths([o for o in said if sum(len(k.encode('utf-8', 'surrogatepass')) for k in o)+4>self.max_length]))
+        return sum(n>self.max_length for n in self.lengths([o for o in said
+            if sum(len(k.encode('utf-8', 'surrogatepass')) for k in o)+4>self.max_length]))
 
     def pad(self,
         said, # Pairs of texts
-    )->dict:  # input_ids, attention_mask and, where BERT knows them, token_type_ids; shape (n_pairs, longest)
+        # input_ids, attention_mask and, where BERT knows them, token_type_ids; shape
+        # (n_pairs, longest)
+    )->dict:
         "Tokens of some pairs, padded to the longest of them."
         pasts,items = zip(*said)
-        return dict(self.tokenizer(list(pasts), [self._item(o) for o in items], truncation='only_first', max_length=self.max_length,
+        return dict(self.tokenizer(list(pasts), [self._item(o) for o in items],
+            truncation='only_first', max_length=self.max_length,
                                    padding=True, return_tensors='pt'))
 
     def __call__(self, examples): # A list of examples; returns a dict of tensors
@@ -155,11 +196,14 @@ class PairCollator: # lint: long
         return {**self.pad(said), **out}
 
 # %% ../nbs/42_bert.ipynb #8fef3afa
-def _shifted(z, offset): return z if offset is None else z + offset[:,None]*z.new_tensor([-.5, .5]) # half to each side
+# half to each side
+def _shifted(z, offset):
+    return z if offset is None else z + offset[:,None]*z.new_tensor([-.5, .5])
 
 # %% ../nbs/42_bert.ipynb #a641df50
 class PairModel(torch.nn.Module): # lint: long
-    "An encoder, and a linear head on the mean of its tokens: logits of dislike and like for whole sequences."
+    """An encoder, and a linear head on the mean of its tokens: logits of dislike and like for
+    whole sequences."""
     together = 16 # texts per forward pass on a CPU
 
     def __init__(self,
@@ -177,20 +221,23 @@ class PairModel(torch.nn.Module): # lint: long
         **types,        # token_type_ids, 0 for the past and 1 for the item; same shape
     ):
         "Texts to vectors of length 1; shape (n_texts, d)."
-        return self.pool(self.bert(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state, attention_mask)
+        return self.pool(
+            self.bert(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state, attention_mask)
 
     def pool(self,
         hidden,         # Vectors of tokens; shape (n_texts, T, d)
         attention_mask, # 1 for a token, 0 for a pad; shape (n_texts, T)
     ):
         "One vector of length 1 per text; shape (n_texts, d)."
-        return F.normalize(mean_pool(hidden, attention_mask).to(self.classifier.weight.dtype), dim=1)
+        pooled = mean_pool(hidden, attention_mask).to(self.classifier.weight.dtype)
+        return F.normalize(pooled, dim=1)
 
     def score(self,
         x,           # Vectors of texts; shape (n_texts, d)
         item,        # Which text each event is about; shape (B,)
         labels=None, # Not read; a collator's batch has them
-        offset=None, # What another model knows already, added to the score, in nats; shape (B,)
+        # What another model knows already, added to the score, in nats; shape (B,)
+        offset=None,
     ):
         "Logits of dislike and like; shape (B, 2)."
         return _shifted(self.classifier(x[item]), offset)
@@ -207,7 +254,7 @@ class PairModel(torch.nn.Module): # lint: long
 
 # %% ../nbs/42_bert.ipynb #3499e9b8
 def decay_groups(
-    named:Iterable,         # Names and parameters, as `named_parameters` of a torch module gives them
+    named:Iterable,  # Names and parameters, as `named_parameters` of a torch module gives them
     weight_decay:float=.01, # Decoupled decay of the matrices; at least 0
 )->list[dict]:              # Parameter groups for AdamW; what asks for no gradient is in none
     "Matrices decay; norms and biases, which are vectors, do not."
@@ -221,15 +268,19 @@ def last_decides(
     n_events:int=1000, # How many events
     n_topics:int=4,    # How many things there are to like; 2 to 8
     seed:int=0,        # Which world is drawn
-)->tuple: # What each user liked, two words, the newest last; what is offered, one of the two; labels, 0 or 1; the true P(like)
-    "A world in which the last like decides: a liked thing is liked again with probability 0.9 if it came last, else with 0.1."
+    # What each user liked, two words, the newest last; what is offered, one of the two;
+    # labels, 0 or 1; the true P(like)
+)->tuple:
+    """A world in which the last like decides: a liked thing is liked again with probability
+    0.9 if it came last, else with 0.1."""
     words = 'tiger rocket bride jazz opera tank ghost desert'.split()[:n_topics]
     rng = np.random.default_rng(seed)
     liked = np.array([rng.permutation(n_topics)[:2] for _ in range(n_events)])
     last = rng.random(n_events)<.5
     p = np.where(last, .9, .1)
     offered = liked[np.arange(n_events), last.astype(int)]
-    return [[words[k] for k in o] for o in liked], [words[k] for k in offered], (rng.random(n_events)<p).astype(float), p
+    return ([[words[k] for k in o] for o in liked], [words[k] for k in offered],
+        (rng.random(n_events)<p).astype(float), p)
 
 # %% ../nbs/42_bert.ipynb #36838f14
 class PrefixCollator(PairCollator): # lint: long
@@ -243,7 +294,8 @@ class PrefixCollator(PairCollator): # lint: long
         max_length:int=128, # Tokens per pair
     ):
         if max_length<8: raise ValueError(
-            f"PrefixCollator: max_length is {max_length}; an item has a quarter; give 8 or more")
+            f"PrefixCollator: max_length is {max_length}; an item has a quarter; "
+            f"give 8 or more")
         super().__init__(tokenizer, max_length)
 
     def _tokens(self, said, extra=0):
@@ -299,7 +351,8 @@ def _through(layer, x, seen, before=()):
 
 # %% ../nbs/42_bert.ipynb #8b898f3f
 class PrefixModel(PairModel): # lint: long
-    """`PairModel` whose past does not look at the item, and is read once for all: equation (8).
+    """`PairModel` whose past does not look at the item, and is read once for all: equation
+    (8).
 
     Raises `ValueError` for an encoder that is not a BERT. Source: the mask of a prefix
     language model, [Raffel et al. 2020](https://doi.org/10.48550/arXiv.1910.10683); here

@@ -25,17 +25,21 @@ with extra('bert', __name__):
 # %% ../nbs/43_bert_online.ipynb #9f8480d4
 def choose_moving( # lint: long
     bert,           # An encoder with `embeddings` and `encoder.layer`
-    update:str,     # 'all', 'layers', 'norms', 'top-n' with n from 1 to the number of layers, or 'head'
+    # 'all', 'layers', 'norms', 'top-n' with n from 1 to the number of layers, or 'head'
+    update:str,
 )->None:            # Nothing; `requires_grad` is set
     """Let only a part of an encoder move.
 
     Raises `ValueError` for an unknown policy or more layers than there are."""
     layers = bert.encoder.layer
     kind,_,n = update.partition('-') if isinstance(update, str) else ('', '', '')
-    known = update in ('all', 'layers', 'norms', 'head') or (kind=='top' and n.isdecimal() and 1<=int(n)<=len(layers))
+    known = (update in ('all', 'layers', 'norms', 'head')
+        or (kind=='top' and n.isdecimal() and 1<=int(n)<=len(layers)))
     if not known: raise ValueError(
-        f"choose_moving: update is {update!r}; use 'all', 'layers', 'norms', 'head', 'top-1' to 'top-{len(layers)}', or an UpdatePolicy")
-    for p in bert.parameters(): p.requires_grad_(update=='all' or update=='norms' and p.ndim==1)
+        f"choose_moving: update is {update!r}; use 'all', 'layers', 'norms', 'head', 'top-1' "
+        f"to 'top-{len(layers)}', or an UpdatePolicy")
+    for p in bert.parameters():
+        p.requires_grad_(update=='all' or update=='norms' and p.ndim==1)
     top = {'layers': len(layers), 'top': int(n or 0)}.get(kind, 0)
     for layer in layers[len(layers)-top:]:
         for p in layer.parameters(): p.requires_grad_(True)
@@ -43,7 +47,9 @@ def choose_moving( # lint: long
 # %% ../nbs/43_bert_online.ipynb #3e51b8db
 def frozen_depth(
     bert,    # An encoder with `embeddings` and `encoder.layer`
-)->int:      # From 0 (the embeddings alone) to the number of layers (everything); -1 where nothing is frozen
+    # From 0 (the embeddings alone) to the number of layers (everything); -1 where
+    # nothing is frozen
+)->int:
     "How many layers lie, with the embeddings, below everything that moves."
     if any(p.requires_grad for p in bert.embeddings.parameters()): return -1
     moving = [any(p.requires_grad for p in o.parameters()) for o in bert.encoder.layer]
@@ -51,7 +57,8 @@ def frozen_depth(
 
 # %% ../nbs/43_bert_online.ipynb #e34b6686
 class UpdatePolicy:
-    """What an update may move. Subclass it as a frozen dataclass and pass an object: `IncrementalBert(update=…)` saves its fields."""
+    """What an update may move. Subclass it as a frozen dataclass and pass an object:
+    `IncrementalBert(update=…)` saves its fields."""
     def prepare(self,
         bert, # The encoder; set `requires_grad`, or put modules into it
     )->None:
@@ -69,7 +76,8 @@ class UpdatePolicy:
         "What mends the updates, beside the learner's own remedies? Here: nothing."
         return ()
 
-    def old_arrays(self, arrays): return arrays # of a checkpoint from before there were remedies, in today's names
+    # of a checkpoint from before there were remedies, in today's names
+    def old_arrays(self, arrays): return arrays
 
 # %% ../nbs/43_bert_online.ipynb #1593c157
 def _shallow(module, **parts):
@@ -81,9 +89,10 @@ def _shallow(module, **parts):
 def lower_encoder(
     bert,      # An encoder with `embeddings` and `encoder.layer`
     depth:int, # How many of its layers
-):             # A module from input_ids and attention_mask to activations; it shares the weights
+):  # A module from input_ids and attention_mask to activations; it shares the weights
     "The lower part of an encoder."
-    return _shallow(bert, encoder=_shallow(bert.encoder, layer=torch.nn.ModuleList(list(bert.encoder.layer)[:depth])))
+    return _shallow(bert, encoder=_shallow(bert.encoder,
+        layer=torch.nn.ModuleList(list(bert.encoder.layer)[:depth])))
 
 # %% ../nbs/43_bert_online.ipynb #11904419
 def _pack(lengths, width):
@@ -102,27 +111,35 @@ def climb( # lint: long
     depth:int,    # The first of its layers to go through
     h:list,       # Activations below it, one tensor per statement; shape (T, d) each
     width:int=32, # Tokens per row at least
-):                # The mean of each statement's tokens above the last layer; shape (n_statements, d)
+):  # The mean of each statement's tokens above the last layer; shape (n_statements, d)
     "Go on from the frozen boundary, statements packed side by side."
     lengths = [len(o) for o in h]
     at = _pack(lengths, width)
     rows = [torch.cat([h[n] for n in dict.fromkeys(row) if n>=0]) for row in at.tolist()]
     x,at = pad_sequence(rows, batch_first=True),at.to(h[0].device)
     mask = (at[:,:,None]==at[:,None,:])[:,None]
-    if bert.config._attn_implementation!='sdpa': mask = torch.zeros(mask.shape, dtype=x.dtype, device=x.device).masked_fill(~mask, torch.finfo(x.dtype).min)
+    if bert.config._attn_implementation!='sdpa':
+        mask = torch.zeros(mask.shape, dtype=x.dtype, device=x.device).masked_fill(~mask,
+            torch.finfo(x.dtype).min)
     for layer in bert.encoder.layer[depth:]:
         x = layer(x, attention_mask=mask)
         if isinstance(x, tuple): x = x[0]
-    order,size = torch.argsort(at.flatten(), stable=True)[(at<0).sum():],torch.tensor(lengths, device=x.device)
+    order,size = (torch.argsort(at.flatten(), stable=True)[(at<0).sum():],
+        torch.tensor(lengths, device=x.device))
     inside = torch.arange(max(lengths), device=x.device)<size[:,None]
-    where = torch.zeros(inside.shape, dtype=torch.long, device=x.device).masked_scatter(inside, order) # a statement's tokens, in order
-    return (x.flatten(0, 1)[where]*inside[...,None].to(x)).sum(1)/size[:,None].to(x) # no sum whose order a GPU may choose
+    # a statement's tokens, in order
+    where = (torch.zeros(inside.shape, dtype=torch.long, device=x.device)
+        .masked_scatter(inside, order))
+    # no sum whose order a GPU may choose
+    return (x.flatten(0, 1)[where]*inside[...,None].to(x)).sum(1)/size[:,None].to(x)
 
 # %% ../nbs/43_bert_online.ipynb #0c8e8f2a
 class _Store: # lint: long
-    "Tensors by statement, in groups that were computed together and are computed together again; at most `limit` bytes, the oldest group goes first."
+    """Tensors by statement, in groups that were computed together and are computed together
+    again; at most `limit` bytes, the oldest group goes first."""
     def __init__(self, limit, groups=()):
-        self.limit,self.groups,self.size,self.first,self.at,self.there = limit,deque(),0,0,{},{}
+        self.limit,self.groups,self.size,self.first,self.at,self.there = (limit,deque(),0,0,{},
+            {})
         for size,said in groups: self._add(said, size)
 
     def _add(self, said, size):
@@ -133,13 +150,16 @@ class _Store: # lint: long
         return number
 
     def get(self, said, compute, length, most):
-        "A tensor per statement; `compute` makes those of a group, of at most `most` statements of about the same length."
+        """A tensor per statement; `compute` makes those of a group, of at most `most`
+        statements of about the same length."""
         new = [o for o in dict.fromkeys(said) if o not in self.at]
         new.sort(key=length)
         for a in range(0, len(new), most):
             values = compute(new[a:a+most])
-            self.there[self._add(new[a:a+most], sum(v.nbytes for v in values))] = dict(zip(new[a:a+most], values))
-        for number in {self.at[o] for o in said} - self.there.keys(): # known, but not read since the learner was loaded
+            self.there[self._add(new[a:a+most],
+                sum(v.nbytes for v in values))] = dict(zip(new[a:a+most], values))
+        # known, but not read since the learner was loaded
+        for number in {self.at[o] for o in said} - self.there.keys():
             group = self.groups[number-self.first][1]
             self.there[number] = dict(zip(group, compute(group)))
         out = [self.there[self.at[o]][o] for o in said]
@@ -159,82 +179,115 @@ def _plain(id): return id.item() if isinstance(id, np.generic) else id
 def _catalog(items, who): # id -> text
     if isinstance(items, Stream): items = items.items
     if isinstance(items, pd.Series): items = items.to_dict()
-    if isinstance(items, Mapping) and not ('title' in items and not isinstance(items['title'], str)):
+    if isinstance(items, Mapping) and not ('title' in items
+            and not isinstance(items['title'], str)):
         texts = {_plain(i): '' if t is None or t!=t else t for i,t in items.items()}
         odd = next((i for i,t in texts.items() if not isinstance(t, str)), None)
-        if odd is not None: raise TypeError(f"{who}: the text of item {odd!r} in items is {texts[odd]!r}; give strings")
+        if odd is not None:
+            raise TypeError(f"{who}: the text of item {odd!r} in items is "
+                f"{texts[odd]!r}; give strings")
     else:
-        if not isinstance(items, pd.DataFrame): items = pd.DataFrame({o: _values(c) for o,c in table_columns(items, who).items()})
+        if not isinstance(items, pd.DataFrame):
+            items = pd.DataFrame({o: _values(c) for o,c in table_columns(items, who).items()})
         if 'title' not in items: raise KeyError(
-            f"{who}: items has no column title; got {', '.join(map(str, items))}; give titles, or a mapping of ids to texts")
+            f"{who}: items has no column title; got {', '.join(map(str, items))}; give "
+            f"titles, or a mapping of ids to texts")
         texts = TextHistory(items.set_index('item') if 'item' in items else items).texts
     for i in texts: _key(i) # what cannot be an id raises here
     return texts
 
 # %% ../nbs/43_bert_online.ipynb #29e5d4b9
 class _Past(TextHistory):
-    "A history that gives statements instead of one text, so that nothing has to be taken apart again."
+    """A history that gives statements instead of one text, so that nothing has to be taken
+    apart again."""
     def __init__(self, history): super().__init__(pd.DataFrame(dict(title=[])), history)
 
     def pair(self, user, item):
-        bad,good = (tuple(text for i in o if (text := self.texts.get(i, ''))) for o in self.past.get(_key(user), ((), ())))
+        bad,good = (tuple(text for i in o if (text := self.texts.get(i, '')))
+            for o in self.past.get(_key(user), ((), ())))
         return (good, bad),self.texts.get(item, '')
 
     def keep(self, history): # another length of memory
         new = _Past(history)
         new.texts = self.texts
-        new.past.update((u, tuple(deque(o, history) for o in both)) for u,both in self.past.items())
+        new.past.update((u,
+            tuple(deque(o, history) for o in both)) for u,both in self.past.items())
         return new
 
 # %% ../nbs/43_bert_online.ipynb #5abbcdf0
 class IncrementalBert(SeenItems, ClickBert): # lint: long
-    """BERT that follows a stream: `ClickBert`, a choice of what moves, and the texts made from the events themselves.
+    """BERT that follows a stream: `ClickBert`, a choice of what moves, and the texts made from
+    the events themselves.
 
-    X may be a `Stream` or any table with user and item, or with text (and text_pair); or a list of str, or of (str, str). Beside user and
+    X may be a `Stream` or any table with user and item, or with text (and text_pair); or a
+    list of str, or of (str, str). Beside user and
     item, a log's own columns of texts are read only where a setting names them."""
-    _counts = (lambda x: isinstance(x, IdLearner) and x.target=='label' and x.weighted and not x.positive_only,
-               "a learner of ids and labels, such as IncrementalMF(loss='logistic') or BiasBaseline(target='label')")
-    rules = {**ClickBert.rules, 'history': count(), 'cache_mb': count(), 'prior': optional(_counts), 'text': optional(ClickBert._name),
+    _counts = (lambda x: isinstance(x, IdLearner) and x.target=='label' and x.weighted
+        and not x.positive_only,
+               "a learner of ids and labels, such as IncrementalMF(loss='logistic') or "
+               "BiasBaseline(target='label')")
+    rules = {**ClickBert.rules, 'history': count(), 'cache_mb': count(),
+        'prior': optional(_counts), 'text': optional(ClickBert._name),
              'text_pair': optional(ClickBert._name)}
     baked = *ClickBert.baked,'update','prior'
 
     def __init__(self,
-        checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
-        update='head',            # What moves: 'head', 'top-n', 'norms', 'layers', 'all', or an `UpdatePolicy`
-        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 1e-5, or 1e-3 if it was never trained
-        head_lr:float=.2,         # Variance of a weight of the head before anything was learned, which is its first step; 0: it never moves
+        checkpoint='auto',  # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
+        # What moves: 'head', 'top-n', 'norms', 'layers', 'all', or an `UpdatePolicy`
+        update='head',
+        # Step size of the encoder (AdamW); constant; None for 1e-5, or 1e-3 if it
+        # was never trained
+        lr:float|None=None,
+        # Variance of a weight of the head before anything was learned, which is its
+        # first step; 0: it never moves
+        head_lr:float=.2,
         weight_decay:float=.01,   # Decoupled decay of the encoder's matrices
         similarity:float=5.,      # What one unit of likeness is worth at the start, in nats
         history:int=10,           # Likes and dislikes in a user's text, each at most this many
-        batch_size:int=16,        # Rows per step; a call with more is walked through in such steps
+        batch_size:int=16,  # Rows per step; a call with more is walked through in such steps
         max_length:int=128,       # Tokens per statement
-        cache_mb:int=128,         # Megabytes for activations of the frozen layers, and as many for vectors; 0 keeps none
+        # Megabytes for activations of the frozen layers, and as many for vectors; 0
+        # keeps none
+        cache_mb:int=128,
         device='auto',            # 'auto', 'cuda', 'mps' or 'cpu'
         seed:int=0,               # For weights that no file holds
-        items=None,               # For tables that are no Stream: id -> text, or a table with titles by id or with a column item
-        text:str|None=None,       # A log's own column with what speaks for the event, in words; None: told from earlier events
-        text_pair:str|None=None,  # A log's own column with the item in words; None: from `items` or the Stream
-        offset:str|None=None,     # Column with what another model knows of each event, added to the score, in nats; None reads none
-        prior=None,               # A learner of ids and labels; its log-odds are added to the score, and it learns the same events
+        # For tables that are no Stream: id -> text, or a table with titles by id or
+        # with a column item
+        items=None,
+        # A log's own column with what speaks for the event, in words; None: told
+        # from earlier events
+        text:str|None=None,
+        # A log's own column with the item in words; None: from `items` or the Stream
+        text_pair:str|None=None,
+        # Column with what another model knows of each event, added to the score, in
+        # nats; None reads none
+        offset:str|None=None,
+        # A learner of ids and labels; its log-odds are added to the score, and it
+        # learns the same events
+        prior=None,
         remedies:tuple=(),        # What mends its updates: `Remedy`
         reads:str='statements',   # How BERT reads: 'statements', 'pair' or 'prefix'
     ):
-        super().__init__(checkpoint, lr, head_lr, weight_decay, similarity, batch_size, max_length, device, seed, offset, remedies, reads)
+        super().__init__(checkpoint, lr, head_lr, weight_decay, similarity, batch_size,
+            max_length, device, seed, offset, remedies, reads)
         self.update,self.history,self.cache_mb = update,history,cache_mb
         self.items,self.text,self.text_pair,self.prior = items,text,text_pair,prior
 
-    def policy_remedies(self): return tuple(self.update.remedies()) if isinstance(self.update, UpdatePolicy) else ()
+    def policy_remedies(self):
+        return tuple(self.update.remedies()) if isinstance(self.update, UpdatePolicy) else ()
 
     def begin(self):
         super().begin()
         self.begin_seen()
         self.remedies_ += self.policy_remedies()
         self.history_,self._met,self._given = _Past(self.history),None,None
-        self._take_prior(Members([] if self.prior is None else [self.prior], type(self).__name__))
+        self._take_prior(Members([] if self.prior is None else [self.prior],
+            type(self).__name__))
         self._take_items()
 
     def _change(self, new): # what was only remembered stays, too
-        kept = {o: self.__dict__[o] for o in ('users_', 'items_', 'seen_', 'history_', '_met') if o in self.__dict__}
+        kept = {o: self.__dict__[o] for o in ('users_', 'items_', 'seen_', 'history_', '_met')
+            if o in self.__dict__}
         super()._change(new)
         if self.n_ or not len(kept.get('seen_', ())): return
         self.ready()
@@ -248,7 +301,8 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
 
     def _take_items(self):
         if self.items is None or self.items is self._given: return
-        self.history_.texts = {**self.history_.texts, **_catalog(self.items, type(self).__name__)}
+        self.history_.texts = {**self.history_.texts,
+            **_catalog(self.items, type(self).__name__)}
         self._given = self.items
         self._offer()
 
@@ -259,7 +313,8 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
     def freeze(self):
         bert = self.model_.bert
         if hasattr(self.update, 'penalty'): raise TypeError(
-            f"{type(self).__name__}: the policy {type(self.update).__name__} has a method penalty, which nobody calls "
+            f"{type(self).__name__}: the policy {type(self.update).__name__} has a method "
+            f"penalty, which nobody calls "
             "any more; let its method remedies return a Remedy")
         if isinstance(self.update, UpdatePolicy): self.update.prepare(bert)
         else: choose_moving(bert, self.update)
@@ -270,10 +325,12 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         self._activations,self._vectors = (_Store(self.cache_mb*2**20) for _ in range(2))
 
     def groups(self, named):
-        return self.update.groups(named, self.weight_decay) if isinstance(self.update, UpdatePolicy) else super().groups(named)
+        return (self.update.groups(named, self.weight_decay)
+            if isinstance(self.update, UpdatePolicy) else super().groups(named))
 
     def refresh(self):
-        if self.history_.history!=self.history: self.history_ = self.history_.keep(self.history)
+        if self.history_.history!=self.history:
+            self.history_ = self.history_.keep(self.history)
         self._take_items()
         for o in (self._activations, self._vectors) if 'model_' in self.__dict__ else ():
             o.limit = self.cache_mb*2**20
@@ -289,14 +346,16 @@ def _size(said): return sum(map(len, said)) # letters of a statement, or of a pa
 
 @patch
 def _encode(self:IncrementalBert, said):
-    if torch.is_grad_enabled() and self._depth<len(self.model_.bert.encoder.layer): return self._climb(said)
+    if torch.is_grad_enabled() and self._depth<len(self.model_.bert.encoder.layer):
+        return self._climb(said)
     def compute(group):
         with torch.inference_mode(False), torch.no_grad(): return list(self._climb(group))
     return torch.stack(self._vectors.get(said, compute, _size, self.together_))
 
 @patch
 def _climb(self:IncrementalBert, said):
-    "Vectors of statements, from the stored activations at the frozen boundary where there is one."
+    """Vectors of statements, from the stored activations at the frozen boundary where there is
+    one."""
     top = self._depth==len(self.model_.bert.encoder.layer)
     if self._depth<0 or top: return ClickBert._encode(self, said)
     bert = self.model_.bert
@@ -319,7 +378,8 @@ def _step(self:IncrementalBert, *args):
 def _twin(h, texts=None):
     "A history in the same words, or in other words, with a past of its own."
     new = copy.copy(h)
-    new.texts,new.past = h.texts if texts is None else texts,defaultdict(h.past.default_factory)
+    new.texts,new.past = (h.texts if texts is None else texts,
+        defaultdict(h.past.default_factory))
     return new
 
 def _borrow(history, texts):
@@ -330,10 +390,12 @@ def _borrow(history, texts):
     return new
 
 def _tell(history, cols, told=False):
-    "Texts of events in order, each made of strictly earlier ones (none when they are `told` already); and what their users' past is afterwards."
+    """Texts of events in order, each made of strictly earlier ones (none when they are `told`
+    already); and what their users' past is afterwards."""
     new,pairs = _twin(history),[]
     for user,item,y in zip(map(_key, cols['user']), map(_plain, cols['item']), cols['y']):
-        if user not in new.past and user in history.past: new.past[user] = tuple(o.copy() for o in history.past[user])
+        if user not in new.past and user in history.past:
+            new.past[user] = tuple(o.copy() for o in history.past[user])
         if not told: pairs.append(new.pair(user, item))
         new.add(user, item, y)
     return pairs,new.past
@@ -341,31 +403,42 @@ def _tell(history, cols, told=False):
 # %% ../nbs/43_bert_online.ipynb #c6e00ae9
 @patch
 def _read_events(self:IncrementalBert, X, who): # lint: long
-    "Columns of ids (None for texts alone), texts (None: to be told), offsets, and what is known of items with the table that is new."
+    """Columns of ids (None for texts alone), texts (None: to be told), offsets, and what is
+    known of items with the table that is new."""
     table = _table(X, who)
     if table is None: return None,(*self._read(X, who)[:2],),None,({}, None)
     told,ids = isinstance(X, Stream) and X.told,'user' in table and 'item' in table
     if not ids:
-        if 'text' not in table: raise KeyError(f"{who}: no columns user and item, nor text; got {', '.join(map(str, table))}")
+        if 'text' not in table:
+            raise KeyError(f"{who}: no columns user and item, nor text; got "
+                f"{', '.join(map(str, table))}")
         texts,pairs,offset = self._read(X, who)
         return None,(texts, pairs),offset,({}, None)
     cols = read_table(table, target=None, who=who)
     known,new = self._item_texts(X)
-    said = [_named(table, getattr(self, o), o, who) for o in ('text', 'text_pair') if getattr(self, o) is not None and not told]
-    if told: texts = self._own_texts([_values(table[o]) for o in ('text', 'text_pair')], who, own=False)
+    said = [_named(table, getattr(self, o), o, who) for o in ('text', 'text_pair')
+        if getattr(self, o) is not None and not told]
+    if told:
+        texts = self._own_texts([_values(table[o]) for o in ('text', 'text_pair')], who,
+            own=False)
     elif self.text is not None: texts = self._own_texts(said, who)
     else:
         texts = None
-        if 'text' in table and self.text_pair is None: self._warn_once('text', f"{who}: the table has users, items and a column text, "
-            "which is not read: texts are made of earlier events; if it may be known before the event, say so: "
+        if 'text' in table and self.text_pair is None:
+            self._warn_once('text', f"{who}: the table has users, items and a column text, "
+            """which is not read: texts are made of earlier events; if it may be known before
+            the event, say so: """
             f"{type(self).__name__}(text='text')")
-        if said: known = {**known, **dict(zip(map(_plain, cols['item']), self._own_texts(said, who)[1]))}
+        if said:
+            known = {**known, **dict(zip(map(_plain, cols['item']),
+                self._own_texts(said, who)[1]))}
         self._lacking(cols, known, who)
     return cols,texts,self._offset_column(table, len(cols['user']), who),(known, new)
 
 @patch
 def _item_texts(self:IncrementalBert, X):
-    "What is known of the items' texts, with the table that comes with X; and that table, if it is new."
+    """What is known of the items' texts, with the table that comes with X; and that table, if
+    it is new."""
     known,items = self.history_.texts,X.items if isinstance(X, Stream) else None
     if items is None or items is self._met or 'title' not in items: return known,None
     return {**known, **TextHistory(items).texts},items
@@ -374,23 +447,32 @@ def _item_texts(self:IncrementalBert, X):
 def _lacking(self:IncrementalBert, cols, known, who): # an id says nothing to BERT
     lacking = [i for i in dict.fromkeys(map(_plain, cols['item'])) if not known.get(i)]
     if not lacking: return
-    do = "give items=, a mapping of ids to texts or a table with titles, or pass a Stream whose items have titles"
-    if not any(known.values()): raise ValueError(f"{who}: no text of any item is known, and an id says nothing to BERT; {do}")
+    do = ("give items=, a mapping of ids to texts or a table with titles, or pass a Stream "
+        "whose items have titles")
+    if not any(known.values()):
+        raise ValueError(f"{who}: no text of any item is known, and an id says nothing "
+            f"to BERT; {do}")
     n = len(set(map(_plain, cols['item'])))
-    self._warn_once('lacking', f"{who}: item {lacking[0]!r} has no text ({len(lacking):,} of {n:,} here); it is scored as an empty text "
+    self._warn_once('lacking', f"{who}: item {lacking[0]!r} has no text ({len(lacking):,} of "
+        f"{n:,} here); it is scored as an empty text "
                     f"and left out of what users liked; {do} (12 and '12' are two ids)")
 
 # %% ../nbs/43_bert_online.ipynb #d46141df
 @patch
 def partial_fit(self:IncrementalBert, # lint: long
-    X,      # Stream or table with user and item, or with text (and text_pair); or a list of str, or of (str, str); B rows
+    # Stream or table with user and item, or with text (and text_pair); or a list of str,
+    # or of (str, str); B rows
+    X,
     y=None, # Labels in [0, 1], usually 0 or 1; shape (B,); None reads the column `label`
     sample_weight=None, # What each event counts; shape (B,), at least 0; None for 1
 ):          # The learner itself
-    """Learn these rows and remember their events, a step for each `batch_size` of them. No rows, no step; what was learned before stays.
+    """Learn these rows and remember their events, a step for each `batch_size` of them. No
+    rows, no step; what was learned before stays.
 
-    Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything moves, and `FloatingPointError` for a loss that is no
-    number, before the step moves anything; what the call learned in the steps before stays, and is remembered."""
+    Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything moves, and
+    `FloatingPointError` for a loss that is no
+    number, before the step moves anything; what the call learned in the steps before stays,
+    and is remembered."""
     who = self._who('partial_fit')
     with self._lock:
         self.ready()
@@ -399,8 +481,10 @@ def partial_fit(self:IncrementalBert, # lint: long
         weight = event_weights(sample_weight, len(y), who)
         if cols is not None and len(y): self.build([o for o in known.values() if o])
         for o in _parts(len(y), self.batch_size):
-            own,said = cols and {k: v[o] for k,v in cols.items()},texts and [x[o] for x in texts]
-            self._learn(own, said, None if offset is None else offset[o], (known, new), y[o], None if weight is None else weight[o], who)
+            own,said = (cols and {k: v[o] for k,v in cols.items()},texts
+                and [x[o] for x in texts])
+            self._learn(own, said, None if offset is None else offset[o], (known, new), y[o],
+                None if weight is None else weight[o], who)
     return self
 
 @patch
@@ -408,7 +492,8 @@ def _learn(self:IncrementalBert, cols, texts, offset, known, y, weight, who):
     "One step on some rows; then their events are remembered."
     if cols is None: return self._step(_rows(*texts, offset), y, who, weight)
     said,past = _tell(_borrow(self.history_, known[0]), {**cols, 'y': y}, texts is not None)
-    self._step(_rows(*(map(list, zip(*said)) if texts is None else texts), self._add_prior(offset, cols)), y, who, weight)
+    self._step(_rows(*(map(list, zip(*said))
+        if texts is None else texts), self._add_prior(offset, cols)), y, who, weight)
     self._remember(cols, past, *known)
     self._ask_prior(cols, y, weight)
 
@@ -419,7 +504,8 @@ def _ask_prior(self:IncrementalBert, cols, y=None, weight=None):
     users,items = self.users_.rows(cols['user']),self.items_.rows(cols['item'])
     pred = np.empty(len(users))
     self.prior_.grow(len(self.users_), len(self.items_))
-    for o in self.prior_: o.sweep(users, items, np.empty(0) if y is None else y, pred, y is not None, weight)
+    for o in self.prior_:
+        o.sweep(users, items, np.empty(0) if y is None else y, pred, y is not None, weight)
     return pred
 
 @patch
@@ -440,7 +526,9 @@ def remember(self:IncrementalBert,
         self.ready()
         cols,(known, new) = read_table(X, target=None, who=who),self._item_texts(X)
         y = _labels(X, y, len(cols['user']), self.target, who)
-        if len(y): self._remember(cols, _tell(_borrow(self.history_, known), {**cols, 'y': y}, told=True)[1], known, new)
+        if len(y):
+            self._remember(cols, _tell(_borrow(self.history_, known), {**cols, 'y': y},
+                told=True)[1], known, new)
     return self
 
 # %% ../nbs/43_bert_online.ipynb #6b812d60
@@ -450,7 +538,8 @@ def _remember(self:IncrementalBert, cols, past, texts, new):
     grown = texts is not self.history_.texts
     self.history_.texts = texts
     if new is not None: self._met = new
-    self.seen_.extend(self.users_.rows(cols['user'], add=True), self.items_.rows(cols['item'], add=True))
+    self.seen_.extend(self.users_.rows(cols['user'], add=True),
+                      self.items_.rows(cols['item'], add=True))
     if grown: self._offer()
 
 # %% ../nbs/43_bert_online.ipynb #b1f4672d
@@ -458,7 +547,8 @@ def _remember(self:IncrementalBert, cols, past, texts, new):
 def predict(self:IncrementalBert,
     X, # As for `partial_fit`; labels are not read
 )->np.ndarray: # P(like); shape (n,), float64
-    "How likely is a like, by what was learned before this call? Nothing changes. Whom and what we never met is no error."
+    """How likely is a like, by what was learned before this call? Nothing changes. Whom and
+    what we never met is no error."""
     who = self._who('predict')
     with self._lock:
         self.ready()
@@ -467,7 +557,8 @@ def predict(self:IncrementalBert,
             h = _borrow(self.history_, known)
             users = [_key(o) for o in cols['user']]
             past = {u: h.pair(u, None)[0] for u in dict.fromkeys(users)} # told once per user
-            texts = [past[u] for u in users],[h.texts.get(i, '') for i in map(_plain, cols['item'])]
+            texts = ([past[u] for u in users],
+                [h.texts.get(i, '') for i in map(_plain, cols['item'])])
         if cols is not None and len(cols['user']): self.build([o for o in known.values() if o])
         return self._predict_texts(_rows(*texts, self._add_prior(offset, cols)), who)
 
@@ -491,13 +582,15 @@ def predict_one(self:IncrementalBert,
 
 # %% ../nbs/43_bert_online.ipynb #4b667f60
 @patch
-def score_ids(self:IncrementalBert, user, items): return self.predict(dict(user=[user]*len(items), item=list(items)))
+def score_ids(self:IncrementalBert, user, items):
+    return self.predict(dict(user=[user]*len(items), item=list(items)))
 
 @patch
 def score_items(self:IncrementalBert, user): return self.score_ids(user, self.items_.ids)
 
 @patch
-def _top(self:IncrementalBert, user, k, had): # to score costs most here, so what is left out is not scored
+# to score costs most here, so what is left out is not scored
+def _top(self:IncrementalBert, user, k, had):
     rows = np.setdiff1d(np.arange(len(self.items_)), had)
     p = self.score_ids(user, [self.items_.ids[n] for n in rows])
     best = np.argsort(-self._untied(p, rows), kind='stable')[:k]
@@ -518,53 +611,69 @@ def item_vectors(self:IncrementalBert): # of the items' texts; zeros for an item
 def wipe_user(self:IncrementalBert, row):
     self.history_.past.pop(_key(self.users_.ids[row]), None)
     self.prior_.wipe_user(row)
-    if any(getattr(r, 'kept_', None) for r in self.remedies_): self._warn_once('kept', f"{self._who('forget_user')}: texts of events that a remedy "
-        "keeps for replay do not say whose they are, and stay; to be rid of them, learn anew without the user")
+    if any(getattr(r, 'kept_', None) for r in self.remedies_):
+        self._warn_once('kept', f"{self._who('forget_user')}: texts of events that a remedy "
+        "keeps for replay do not say whose they are, and stay; to be rid of them, learn anew "
+        "without the user")
 
 # %% ../nbs/43_bert_online.ipynb #7a09fc58
 @patch
 def files(self:IncrementalBert):
     who = self._who('save_pretrained')
     plain = lambda o: _id_json(o, who)
-    stores = {o: [[size, said] for size,said in getattr(self, f'_{o}').groups] for o in ('activations', 'vectors')}
-    memory = dict(read=stores, users=[plain(o) for o in self.users_.ids], items=[plain(o) for o in self.items_.ids],
+    stores = {o: [[size, said] for size,said in getattr(self, f'_{o}').groups]
+        for o in ('activations', 'vectors')}
+    memory = dict(read=stores, users=[plain(o) for o in self.users_.ids],
+        items=[plain(o) for o in self.items_.ids],
         texts=[[plain(i), t] for i,t in self.history_.texts.items()],
-        past=[[self.users_.row(u), *([plain(i) for i in o] for o in both)] for u,both in self.history_.past.items()])
+        past=[[self.users_.row(u), *([plain(i) for i in o] for o in both)]
+        for u,both in self.history_.past.items()])
     return {**ClickBert.files(self), 'memory.json': json.dumps(memory).encode()}
 
 @patch
 def arrays(self:IncrementalBert):
     seen = {f'seen_{o}': self.seen_[n].copy() for n,o in enumerate(('users', 'items'))}
-    return {**ClickBert.arrays(self), **seen, **{f'prior.{o}': x for o,x in self.prior_.arrays().items()}}
+    return {**ClickBert.arrays(self), **seen, **{f'prior.{o}': x
+        for o,x in self.prior_.arrays().items()}}
 
 @patch
 def state(self:IncrementalBert): return {**ClickBert.state(self), 'prior': self.prior_.specs()}
 
 @patch
-def saved_params(self:IncrementalBert): return {o: x for o,x in ClickBert.saved_params(self).items() if o not in ('items', 'prior')} # `files` and `state` have them
+# `files` and `state` have them
+def saved_params(self:IncrementalBert):
+    return {o: x for o,x in ClickBert.saved_params(self).items()
+        if o not in ('items', 'prior')}
 
 @patch(cls_method=True)
-def told_params(cls:IncrementalBert, params): return {**params, 'update': _policy(params['update'], cls.__name__)}
+def told_params(cls:IncrementalBert, params):
+    return {**params, 'update': _policy(params['update'], cls.__name__)}
 
 def _policy(update, who): # as it was before JSON
     if not isinstance(update, dict): return update
     kind = find_class(UpdatePolicy, update['class'], f'{who}.from_pretrained')
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k,v in update.items() if k!='class'})
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k,v in update.items()
+        if k!='class'})
 
 @patch
-def old_arrays(self:IncrementalBert, arrays): return self.update.old_arrays(arrays) if isinstance(self.update, UpdatePolicy) else arrays
+def old_arrays(self:IncrementalBert, arrays):
+    return (self.update.old_arrays(arrays) if isinstance(self.update, UpdatePolicy)
+        else arrays)
 
 # %% ../nbs/43_bert_online.ipynb #c9043888
 @patch
 def load(self:IncrementalBert, arrays, config, files):
     ClickBert.load(self, arrays, config, files)
     memory = json.loads(files['memory.json'])
-    self.users_,self.items_ = (IdMap(map(_id_back, memory[o]), o[:-1]) for o in ('users', 'items'))
+    self.users_,self.items_ = (IdMap(map(_id_back, memory[o]), o[:-1])
+        for o in ('users', 'items'))
     self.history_.texts = {_id_back(i): t for i,t in memory['texts']}
     for row,bad,good in memory['past']:
-        self.history_.past[_key(self.users_.ids[row])] = tuple(deque(map(_id_back, o), self.history) for o in (bad, good))
+        self.history_.past[_key(self.users_.ids[row])] = tuple(deque(map(_id_back, o),
+            self.history) for o in (bad, good))
     for o,groups in memory.get('read', {}).items(): # JSON makes lists of pairs
-        groups = [(size, [k if isinstance(k, str) else tuple(k) for k in said]) for size,said in groups]
+        groups = [(size, [k if isinstance(k, str) else tuple(k) for k in said])
+            for size,said in groups]
         setattr(self, f'_{o}', _Store(self.cache_mb*2**20, groups))
     self.seen_ = SeenLog()
     self.seen_.extend(arrays['seen_users'], arrays['seen_items'])

@@ -22,10 +22,12 @@ with extra('bert', __name__): import torch
 def take_snapshot(
     model, # An `IncrementalBert`
 )->dict:   # For `go_back`; it holds copies
-    "All that a pass changes: what moves, buffers, moments, the head's covariance, counts, and what the remedies hold."
+    """All that a pass changes: what moves, buffers, moments, the head's covariance, counts,
+    and what the remedies hold."""
     model.build()
     return dict(values=[p.detach().clone() for p in _moving(model)],
-                states=[copy.deepcopy(o.state_dict()) for o in (model.optimizer_, model.scaler_) if o],
+                states=[copy.deepcopy(o.state_dict()) for o in (model.optimizer_,
+                model.scaler_) if o],
                 counts=(model.n_steps_, model.n_cut_, model.n_), spread=model.spread_.clone(),
                 remedies=[copy.deepcopy(r.__dict__, _memo(model)) for r in model.remedies_])
 
@@ -33,27 +35,36 @@ def go_back(
     model,    # The model that the snapshot was taken of
     snapshot, # From `take_snapshot`; it can be used again
 )->None:      # Nothing
-    "As if what was learned since had never been. Nobody's past, which grows when events are remembered, is touched."
+    """As if what was learned since had never been. Nobody's past, which grows when events are
+    remembered, is touched."""
     with torch.no_grad():
         for p,v in zip(_moving(model), snapshot['values']): p.copy_(v)
-    for o,state in zip((o for o in (model.optimizer_, model.scaler_) if o), snapshot['states']): o.load_state_dict(copy.deepcopy(state))
+    for o,state in zip((o for o in (model.optimizer_, model.scaler_) if o),
+        snapshot['states']): o.load_state_dict(copy.deepcopy(state))
     for r,state in zip(model.remedies_, snapshot['remedies']):
         r.__dict__.clear()
         r.__dict__.update(copy.deepcopy(state, _memo(model)))
-    (model.n_steps_,model.n_cut_,model._count[0]),model.spread_ = snapshot['counts'],snapshot['spread'].clone()
+    (model.n_steps_,model.n_cut_,model._count[0]),model.spread_ = (snapshot['counts'],
+        snapshot['spread'].clone())
     if model.optimizer_: model._vectors.clear() # they were made with other weights
 
 # %% ../nbs/48_blocks.ipynb #2ca9f900
-def _moving(model): return [p for p in model.model_.parameters() if p.requires_grad] + list(model.model_.buffers())
-def _memo(model): return {id(o): o for o in (model, *model.model_.parameters())} # a remedy's learner is not copied
+def _moving(model):
+    return ([p for p in model.model_.parameters() if p.requires_grad]
+        + list(model.model_.buffers()))
+# a remedy's learner is not copied
+def _memo(model): return {id(o): o for o in (model, *model.model_.parameters())}
 
 # %% ../nbs/48_blocks.ipynb #c8c71588
 class BlockLoop: # lint: long
-    """Follow a stream block by block: predict a block, then learn it in as many passes as have lately been good for the block that followed.
+    """Follow a stream block by block: predict a block, then learn it in as many passes as have
+    lately been good for the block that followed.
 
-    `n_passes_` lists the number of passes by block, as it was used. The newest block is learned when the next one comes. An event counts once,
+    `n_passes_` lists the number of passes by block, as it was used. The newest block is
+    learned when the next one comes. An event counts once,
     however often it is looked at; the model's remedies see every pass that is kept.
-    Raises `TypeError` or `ValueError` for what is no learner of texts, no stream, or a setting outside its range."""
+    Raises `TypeError` or `ValueError` for what is no learner of texts, no stream, or a setting
+    outside its range."""
     def __init__(self,
         model,              # An `IncrementalBert`
         block:int=256,      # Events that are predicted before they are learned
@@ -61,10 +72,15 @@ class BlockLoop: # lint: long
         passes:int=3,       # Passes over a block at most
     ):
         self.model,self.block,self.batch_size,self.passes = model,block,batch_size,passes
-        if not isinstance(model, IncrementalBert): raise TypeError(f"BlockLoop: model is {type(model).__name__}; give an IncrementalBert")
-        if model.prior is not None: raise ValueError("BlockLoop: the model has a prior, but passes are learned from texts alone; give one without")
+        if not isinstance(model, IncrementalBert):
+            raise TypeError(f"BlockLoop: model is {type(model).__name__}; give an "
+                f"IncrementalBert")
+        if model.prior is not None:
+            raise ValueError("BlockLoop: the model has a prior, but passes are learned from "
+                "texts alone; give one without")
         check_settings(self, block=count(1), batch_size=count(1), passes=count(1))
-        self.position_,self.passes_,self.n_passes_,self.losses_,self.pred_ = 0,1,[],np.zeros(passes),np.empty(0)
+        self.position_,self.passes_,self.n_passes_,self.losses_,self.pred_ = (0,1,[],
+            np.zeros(passes),np.empty(0))
 
     def _learn(self, events):
         "Snapshots after 1 to `passes` passes over a block."
@@ -73,13 +89,15 @@ class BlockLoop: # lint: long
             self.model.n_cut_,self.model._count[0] = n_cut,n
             for a in range(0, len(events), self.batch_size):
                 e = events.iloc[a:a+self.batch_size]
-                self.model.partial_fit([(statements(t), p) for t,p in zip(e['text'], e['text_pair'])], e['label'])
+                self.model.partial_fit([(statements(t), p)
+                    for t,p in zip(e['text'], e['text_pair'])], e['label'])
             out.append(take_snapshot(self.model))
         return out
 
     def _follow(self, last, new):
         "Learn a block, predict the next, and choose."
-        tries,y,said = self._learn(last.events) if len(last) else [take_snapshot(self.model)],new.events['label'].to_numpy(float),[]
+        tries,y,said = (self._learn(last.events) if len(last) else [take_snapshot(self.model)],
+            new.events['label'].to_numpy(float),[])
         for o in tries:
             go_back(self.model, o)
             said.append(self.model.predict(new))
@@ -97,28 +115,38 @@ class BlockLoop: # lint: long
         every:int=10, # After how many blocks
     ):               # A `Report` of all events predicted so far
         "Go on from `position_` to the end of the stream."
-        if not isinstance(stream, Stream): raise TypeError(f"BlockLoop.run: stream is {type(stream).__name__}; wrap your table: Stream(table)")
-        told,start = stream if stream.told else stream.with_text(self.model.history),time.perf_counter()
+        if not isinstance(stream, Stream):
+            raise TypeError(f"BlockLoop.run: stream is {type(stream).__name__}; wrap your "
+                f"table: Stream(table)")
+        told,start = (stream if stream.told else stream.with_text(self.model.history),
+            time.perf_counter())
         if len(told)<self.position_: raise ValueError(
-            f"BlockLoop.run: {self.position_} events were followed, but the stream has {len(told)}; give the same stream, or a longer one")
+            f"BlockLoop.run: {self.position_} events were followed, but the stream has "
+            f"{len(told)}; give the same stream, or a longer one")
         self.model.build([o for o in TextHistory(told.items).texts.values() if o])
-        for n,a in enumerate(progress(range(self.position_, len(told), self.block), 'blocks', 'block')):
+        for n,a in enumerate(progress(range(self.position_, len(told), self.block), 'blocks',
+                'block')):
             new = told[a:a+self.block]
             self._follow(told[max(a-self.block, 0):a], new)
             self.position_ = a + len(new)
             if folder is not None and (n+1)%every==0: self.save_pretrained(folder)
-        frame = told.events[[o for o in ('user', 'item', 'rating', 'label') if o in told.events]].assign(pred=self.pred_)
+        frame = (told.events[[o for o in ('user', 'item', 'rating', 'label')
+            if o in told.events]].assign(pred=self.pred_))
         name = f'{type(self.model).__name__}, blocks'
-        return Report(name, told.name, frame, 'label', ('auc', 'user_auc', 'log_loss'), told.rating_range, time.perf_counter()-start)
+        return Report(name, told.name, frame, 'label', ('auc', 'user_auc', 'log_loss'),
+            told.rating_range, time.perf_counter()-start)
 
     def save_pretrained(self,
         folder, # Where to; made when it is not there
     )->None:    # Nothing
-        "Save the loop and its model; the newest block is still to be learned, and is read from the stream again."
+        """Save the loop and its model; the newest block is still to be learned, and is read
+        from the stream again."""
         folder,name = Path(folder),f'model-{self.position_}'
         self.model.save_pretrained(folder/name)
-        config = {'class': 'BlockLoop', 'params': {o: getattr(self, o) for o in ('block', 'batch_size', 'passes')}, 'model': name,
-                  'model_class': type(self.model).__name__, 'position': self.position_, 'chosen': self.passes_, 'n_passes': self.n_passes_}
+        config = {'class': 'BlockLoop', 'params': {o: getattr(self, o)
+            for o in ('block', 'batch_size', 'passes')}, 'model': name,
+                  'model_class': type(self.model).__name__, 'position': self.position_,
+                  'chosen': self.passes_, 'n_passes': self.n_passes_}
         save_state(folder, config, dict(pred=self.pred_, losses=self.losses_))
         for old in folder.glob('model-*'):
             if old.name!=name: shutil.rmtree(old)
@@ -128,17 +156,22 @@ class BlockLoop: # lint: long
         folder,        # A folder that `save_pretrained` wrote
         device='auto', # Where to go on
     ):                 # A loop that goes on where the saved one stood
-        """Load a loop; `run` on the same stream goes on bit for bit as if it had never stopped.
+        """Load a loop; `run` on the same stream goes on bit for bit as if it had never
+        stopped.
 
-        Raises `FileNotFoundError` or `ValueError` for what is no whole checkpoint, or one of an older version that replayed by itself."""
+        Raises `FileNotFoundError` or `ValueError` for what is no whole checkpoint, or one of
+        an older version that replayed by itself."""
         who = f'{cls.__name__}.from_pretrained'
         config,arrays,_ = load_state(folder, 'BlockLoop')
         replay = config['params'].get('replay', 0)
-        if replay: raise ValueError(f"{who}: {folder} was saved with replay={replay}, which is a remedy of the model now; follow the stream "
+        if replay:
+            raise ValueError(f"{who}: {folder} was saved with replay={replay}, which is a "
+                f"remedy of the model now; follow the stream "
                                     f"anew with IncrementalBert(remedies=(Reservoir(k=1),))")
         kind = find_class(IncrementalBert, config['model_class'], who)
         params = {o: config['params'][o] for o in ('block', 'batch_size', 'passes')}
         self = cls(kind.from_pretrained(Path(folder)/config['model'], device=device), **params)
-        self.position_,self.passes_,self.n_passes_ = (config[o] for o in ('position', 'chosen', 'n_passes'))
+        self.position_,self.passes_,self.n_passes_ = (
+            config[o] for o in ('position', 'chosen', 'n_passes'))
         self.pred_,self.losses_ = arrays['pred'],arrays['losses']
         return self

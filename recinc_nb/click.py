@@ -29,72 +29,96 @@ _PARTS = re.compile(r'(?:^|\. )(Liked|Disliked) ')
 def statements(
     text:str, # What a user did: 'Liked A; B. Disliked C.' or any other text
 )->tuple[list[str],list[str]]: # What speaks for liking, what against
-    "Take a user's past apart. Text without the words Liked and Disliked is one statement that speaks for; a film without a text is none."
+    """Take a user's past apart. Text without the words Liked and Disliked is one statement
+    that speaks for; a film without a text is none."""
     first,*rest = _PARTS.split(text.removesuffix('.'))
     liked,disliked = [first] if first not in ('', 'New user') else [],[]
-    for word,films in zip(rest[::2], rest[1::2]): (liked if word=='Liked' else disliked).extend(o for o in films.split('; ') if o)
+    for word,films in zip(rest[::2], rest[1::2]):
+        (liked if word=='Liked' else disliked).extend(o for o in films.split('; ') if o)
     return liked,disliked
 
 @lru_cache(maxsize=4096)
-def _parsed(text): return tuple(map(tuple, statements(text))) # a text is predicted, then learned
+# a text is predicted, then learned
+def _parsed(text): return tuple(map(tuple, statements(text)))
 
 # %% ../nbs/42a_click.ipynb #52696a63
 class ClickCollator: # lint: long
-    """Examples to tensors: each distinct statement once, padded to the longest of them and no further.
+    """Examples to tensors: each distinct statement once, padded to the longest of them and no
+    further.
 
-    Of a long past the newest films stay; an item is never left out. '' is an item like any other: BERT reads its two marks, [CLS] and [SEP]."""
+    Of a long past the newest films stay; an item is never left out. '' is an item like any
+    other: BERT reads its two marks, [CLS] and [SEP]."""
     def __init__(self,
         tokenizer,          # A fast tokenizer of transformers
         max_length:int=128, # Tokens per statement; longer ones are cut at the end
-        max_past:int=100,   # Likes and dislikes that are read per event, each at most this many; the newest, which stand last
+        # Likes and dislikes that are read per event, each at most this many; the
+        # newest, which stand last
+        max_past:int=100,
     ): self.tokenizer,self.max_length,self.max_past = tokenizer,max_length,max_past
 
     def _read(self, examples):
         "Distinct texts -> what is read of them (likes, dislikes), and whether that is all."
-        past = {text: _parsed(text) if isinstance(text, str) else text for text in dict.fromkeys(o['text'] for o in examples)}
-        return {text: (tuple(o[-self.max_past:] for o in both), max(map(len, both))<=self.max_past) for text,both in past.items()}
+        past = {text: _parsed(text) if isinstance(text, str) else text
+            for text in dict.fromkeys(o['text'] for o in examples)}
+        return {text: (tuple(o[-self.max_past:] for o in both),
+            max(map(len, both))<=self.max_past) for text,both in past.items()}
 
     def rows(self,
-        examples, # Dicts with text (a string, or a tuple of likes and dislikes), text_pair and perhaps label and offset
+        # Dicts with text (a string, or a tuple of likes and dislikes), text_pair and
+        # perhaps label and offset
+        examples,
     )->tuple[list[str],dict]: # The distinct statements, and which event uses which
         "Which statements are there, and who says what?"
-        where,past,read,out = {},{},self._read(examples),dict(item=[], liked=[], liked_at=[], disliked=[], disliked_at=[])
+        where,past,read,out = ({},{},self._read(examples),
+            dict(item=[], liked=[], liked_at=[], disliked=[], disliked_at=[]))
         number = lambda o: where.setdefault(o, len(where))
         for o in examples:
             out['item'].append(number(o['text_pair']))
             text = o['text']
-            if text not in past: past[text] = [[number(k) for k in said] for said in read[text][0]] # a user's candidates share one text
+            # a user's candidates share one text
+            if text not in past:
+                past[text] = [[number(k) for k in said] for said in read[text][0]]
             for name,said in zip(('liked', 'disliked'), past[text]):
                 out[f'{name}_at'].append(len(out[name]))
                 out[name].extend(said)
-        if examples and 'label' in examples[0]: out['labels'] = [[1-o['label'], o['label']] for o in examples]
-        if examples and 'offset' in examples[0]: out['offset'] = [o['offset'] for o in examples]
+        if examples and 'label' in examples[0]:
+            out['labels'] = [[1-o['label'], o['label']] for o in examples]
+        if examples and 'offset' in examples[0]:
+            out['offset'] = [o['offset'] for o in examples]
         dtype = lambda k: np.float32 if k in ('labels', 'offset') else np.int64
-        return list(where),{k: torch.from_numpy(np.array(v, dtype=dtype(k))) for k,v in out.items()}
+        return (list(where),{k: torch.from_numpy(np.array(v, dtype=dtype(k)))
+            for k,v in out.items()})
 
     def n_cut(self,
         examples, # Dicts with text and text_pair
     )->int: # Between 0 and the number of examples
-        "How many examples do not fit whole: a past of more than `max_past` films, or a statement of more than `max_length` tokens."
+        """How many examples do not fit whole: a past of more than `max_past` films, or a
+        statement of more than `max_length` tokens."""
         read = self._read(examples)
-        said = {k for (both,_) in read.values() for o in both for k in o} | {o['text_pair'] for o in examples}
-        long = [o for o in said if len(o.encode('utf-8', 'surrogatepass'))+2 > self.max_length] # no token is shorter than a byte
-        tokens = self.tokenizer(long, truncation=True, max_length=self.max_length+1)['input_ids'] if long else []
+        said = ({k for (both,_) in read.values() for o in both for k in o} | {o['text_pair']
+            for o in examples})
+        # no token is shorter than a byte
+        long = [o for o in said if len(o.encode('utf-8', 'surrogatepass'))+2 > self.max_length]
+        tokens = (self.tokenizer(long, truncation=True,
+            max_length=self.max_length+1)['input_ids'] if long else [])
         long = {o for o,t in zip(long, tokens) if len(t)>self.max_length}
-        fits = {text: whole and long.isdisjoint(both[0]) and long.isdisjoint(both[1]) for text,(both,whole) in read.items()}
+        fits = {text: whole and long.isdisjoint(both[0]) and long.isdisjoint(both[1])
+            for text,(both,whole) in read.items()}
         return sum(not fits[o['text']] or o['text_pair'] in long for o in examples)
 
     def lengths(self,
         said, # Statements
     )->list[int]:
         "How many tokens each statement has; at most `max_length`."
-        return [len(o) for o in self.tokenizer(said, truncation=True, max_length=self.max_length)['input_ids']]
+        return [len(o) for o in self.tokenizer(said, truncation=True,
+            max_length=self.max_length)['input_ids']]
 
     def pad(self,
         said, # Statements
     )->dict:  # input_ids and attention_mask; shape (n_statements, longest)
         "Tokens of some statements, padded to the longest of them."
-        return dict(self.tokenizer(said, truncation=True, max_length=self.max_length, padding=True,
+        return dict(self.tokenizer(said, truncation=True, max_length=self.max_length,
+            padding=True,
                                    return_token_type_ids=False, return_tensors='pt'))
 
     def __call__(self, examples): # A list of examples; returns a dict of tensors
@@ -105,7 +129,8 @@ class ClickCollator: # lint: long
 _NO_BAGS = {'mps'} # devices on which PyTorch 2.8, our floor, has no embedding_bag
 
 def _means(x, which, at):
-    "Mean vector of each event's statements, whose lists begin at `at`; zeros where there are none."
+    """Mean vector of each event's statements, whose lists begin at `at`; zeros where there are
+    none."""
     if x.device.type not in _NO_BAGS: return F.embedding_bag(which, x, at, mode='mean')
     n = torch.diff(at, append=at.new_tensor([len(which)]))
     event = torch.repeat_interleave(torch.arange(len(at), device=at.device), n)
@@ -114,10 +139,12 @@ def _means(x, which, at):
 
 # %% ../nbs/42a_click.ipynb #a1fc8266
 class ClickModel(PairModel):
-    "An encoder, and a linear head on the item and its likeness to a user's past: equation (1)."
+    """An encoder, and a linear head on the item and its likeness to a user's past: equation
+    (1)."""
     def __init__(self,
         bert,                # An encoder of transformers
-        similarity:float=5., # What one unit of likeness is worth before anything was learned, in nats
+        # What one unit of likeness is worth before anything was learned, in nats
+        similarity:float=5.,
     ):
         super().__init__(bert)
         self.classifier = torch.nn.Linear(bert.config.hidden_size+2, 2)
@@ -133,7 +160,8 @@ class ClickModel(PairModel):
         disliked,    # Statements that speak against, likewise
         disliked_at, # Where each event's list begins; shape (B,)
         labels=None, # Not read; a collator's batch has them
-        offset=None, # What another model knows already, added to the score, in nats; shape (B,)
+        # What another model knows already, added to the score, in nats; shape (B,)
+        offset=None,
     ):
         "Logits of dislike and like from the vectors of the statements; shape (B, 2)."
         past = (liked, liked_at),(disliked, disliked_at)
@@ -146,7 +174,8 @@ class ClickModel(PairModel):
 def curvature_bound(
     s:torch.Tensor, # Log-odds; any shape
 )->torch.Tensor:    # Above 0, at most ¼; same shape
-    """Curvature of the parabola that touches the logistic loss at `s` and lies above it everywhere: equation (2).
+    """Curvature of the parabola that touches the logistic loss at `s` and lies above it
+    everywhere: equation (2).
 
     Source: [Jaakkola and Jordan 2000](https://doi.org/10.1023/A:1008932416310)."""
     s = s.abs().clamp(min=1e-4) # at 0 the limit, a quarter
@@ -171,42 +200,59 @@ _READERS = dict(statements=(ClickModel, ClickCollator), pair=(PairModel, PairCol
 
 # %% ../nbs/42a_click.ipynb #8f6a4ca5
 class ClickBert(Learner): # lint: long
-    """BERT as a click model that learns from a stream: `batch_size` rows are one step, and nothing is ever reset.
-    `model_` and `tokenizer_` are built at the first call; `model` and `tokenizer` build them when asked. `n_` counts the events learned,
-    `n_steps_` the steps, `n_cut_` the events whose past or item did not fit whole (see `ClickCollator`).
+    """BERT as a click model that learns from a stream: `batch_size` rows are one step, and
+    nothing is ever reset.
+    `model_` and `tokenizer_` are built at the first call; `model` and `tokenizer` build them
+    when asked. `n_` counts the events learned,
+    `n_steps_` the steps, `n_cut_` the events whose past or item did not fit whole (see
+    `ClickCollator`).
 
-    It reads 'statements', each once (the bi-encoder); or a 'pair', past and item in one sequence (the
-    cross-encoder); or behind a 'prefix', which is the past, read once for all items (`PrefixModel`)."""
+    It reads 'statements', each once (the bi-encoder); or a 'pair', past and item in one
+    sequence (the
+    cross-encoder); or behind a 'prefix', which is the past, read once for all items
+    (`PrefixModel`)."""
     target = 'label' # The column that is read when no y is given
     weighted = True
     cuts = False     # `batch_size` rows are one step, whatever a remedy wants
-    _name = (lambda x: isinstance(x, str) and x!=''), 'the name of a column'
-    rules = dict(lr=optional(at_least(0)), head_lr=at_least(0), weight_decay=at_least(0), similarity=finite, batch_size=count(1),
+    _name = lambda x: isinstance(x, str) and x!='', 'the name of a column'
+    rules = dict(lr=optional(at_least(0)), head_lr=at_least(0), weight_decay=at_least(0),
+        similarity=finite, batch_size=count(1),
                  max_length=count(3), offset=optional(_name),
                  reads=one_of('statements', 'pair', 'prefix'))
     baked = 'checkpoint','similarity','device','reads'
 
     def __init__(self,
-        checkpoint='auto',        # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
-        lr:float|None=None,       # Step size of the encoder (AdamW); constant; None for 1e-5, or 1e-3 if it was never trained
-        head_lr:float=.2,         # Variance of a weight of the head before anything was learned, which is its first step; 0: it never moves
+        checkpoint='auto',  # 'auto', 'tiny', a folder, or a name on the hub: `find_checkpoint`
+        # Step size of the encoder (AdamW); constant; None for 1e-5, or 1e-3 if it
+        # was never trained
+        lr:float|None=None,
+        # Variance of a weight of the head before anything was learned, which is its
+        # first step; 0: it never moves
+        head_lr:float=.2,
         weight_decay:float=.01,   # Decoupled decay of the encoder's matrices
         similarity:float=5.,      # What one unit of likeness is worth at the start, in nats
-        batch_size:int=16,        # Rows per step; a call with more is walked through in such steps
+        batch_size:int=16,  # Rows per step; a call with more is walked through in such steps
         max_length:int=128,       # Tokens per statement
         device='auto',            # 'auto', 'cuda', 'mps' or 'cpu'
         seed:int=0,               # For weights that no file holds
-        offset:str|None=None,     # Column with what another model knows of each event, added to the score, in nats; None reads none
+        # Column with what another model knows of each event, added to the score, in
+        # nats; None reads none
+        offset:str|None=None,
         remedies:tuple=(),        # What mends its updates: `Remedy`
         reads:str='statements',   # How BERT reads: 'statements', 'pair' or 'prefix'
     ):
-        self.checkpoint,self.lr,self.head_lr,self.weight_decay = checkpoint,lr,head_lr,weight_decay
-        self.similarity,self.batch_size,self.max_length,self.device,self.seed = similarity,batch_size,max_length,device,seed
+        self.checkpoint,self.lr,self.head_lr,self.weight_decay = (checkpoint,lr,head_lr,
+            weight_decay)
+        self.similarity,self.batch_size,self.max_length,self.device,self.seed = (similarity,
+            batch_size,max_length,device,seed)
         self.offset,self.remedies,self.reads = offset,remedies,reads
 
-    def begin(self): self.device_,self.n_steps_,self.n_cut_,self._said = pick_device(self.device),0,0,set()
+    def begin(self):
+        self.device_,self.n_steps_,self.n_cut_,self._said = (pick_device(self.device),0,0,
+            set())
 
-    def build(self, texts=()): # the module, once; texts are for the vocabulary of the tiny encoder
+    # the module, once; texts are for the vocabulary of the tiny encoder
+    def build(self, texts=()):
         with self._lock:
             self.ready()
             if 'model_' in self.__dict__: return
@@ -228,33 +274,44 @@ class ClickBert(Learner): # lint: long
         except BaseException:
             self.__dict__.pop('model_', None) # half a learner would be taken for a whole one
             raise
-        self.optimizer_ = torch.optim.AdamW(groups, lr=self._encoder_lr(), fused=self.device_.kind=='cpu' or None) if groups else None
-        self.head_optimizer_ = torch.optim.SGD(self.model_.classifier.parameters(), lr=1.) # `_turn` makes a step of the gradient
-        self.spread_ = torch.eye(self.model_.classifier.in_features+1, dtype=torch.float64) # covariance of the head, in units of head_lr
-        self.scaler_ = torch.amp.GradScaler(self.device_.kind.split(':')[0], enabled=self.device_.precision=='fp16')
+        self.optimizer_ = (torch.optim.AdamW(groups, lr=self._encoder_lr(),
+            fused=self.device_.kind=='cpu' or None) if groups else None)
+        # `_turn` makes a step of the gradient
+        self.head_optimizer_ = torch.optim.SGD(self.model_.classifier.parameters(), lr=1.)
+        # covariance of the head, in units of head_lr
+        self.spread_ = torch.eye(self.model_.classifier.in_features+1, dtype=torch.float64)
+        self.scaler_ = torch.amp.GradScaler(self.device_.kind.split(':')[0],
+            enabled=self.device_.precision=='fp16')
         for r in self.remedies_: r.begin(self)
 
     def freeze(self): pass # every parameter may move
     def groups(self, named): return decay_groups(named, self.weight_decay)
-    def _moving_groups(self): return self.groups([(n, p) for n,p in self.model_.bert.named_parameters() if p.requires_grad])
-    def _encoder_lr(self): return self.lr if self.lr is not None else _LR[self.checkpoint_.real]
+    def _moving_groups(self):
+        return self.groups([(n, p) for n,p in self.model_.bert.named_parameters()
+            if p.requires_grad])
+    def _encoder_lr(self):
+        return self.lr if self.lr is not None else _LR[self.checkpoint_.real]
 
     def check(self):
         super().check()
         if 'model_' not in self.__dict__: return
         self._check_places(self.model_.bert)
-        _READERS[self.reads][1](self.tokenizer_, self.max_length) # refuses a length without room
+        # refuses a length without room
+        _READERS[self.reads][1](self.tokenizer_, self.max_length)
 
     def _check_places(self, bert):
         places = getattr(bert.config, 'max_position_embeddings', self.max_length)
         if self.max_length>places: raise ValueError(
-            f"{type(self).__name__}: max_length is {self.max_length}, but {self.checkpoint_.name} has {places} positions; use at most {places}")
+            f"{type(self).__name__}: max_length is {self.max_length}, but "
+            f"{self.checkpoint_.name} has {places} positions; use at most {places}")
 
     def refresh(self): # a setting has changed
         if 'model_' not in self.__dict__: return
         self.collate_.max_length = self.max_length
-        for old,new in zip(self.optimizer_.param_groups if self.optimizer_ else (), self._moving_groups()):
-            old.update({'lr': self._encoder_lr(), **{o: new[o] for o in ('lr', 'weight_decay') if o in new}})
+        for old,new in zip(self.optimizer_.param_groups if self.optimizer_ else (),
+                self._moving_groups()):
+            old.update({'lr': self._encoder_lr(),
+                        **{o: new[o] for o in ('lr', 'weight_decay') if o in new}})
 
     @property
     def model(self):
@@ -275,11 +332,14 @@ class ClickBert(Learner): # lint: long
 
 # %% ../nbs/42a_click.ipynb #d3f62b20
 def _past(o, own):
-    "A user's past, checked: told texts stay strings, an own text is one statement, two lists are likes and dislikes; None for all else."
+    """A user's past, checked: told texts stay strings, an own text is one statement, two lists
+    are likes and dislikes; None for all else."""
     if isinstance(o, str): return ((o,), ()) if own and o not in ('', 'New user.') else o
-    lists = (tuple, list, np.ndarray)
-    if not isinstance(o, lists) or len(o)!=2 or not all(isinstance(k, lists) for k in o): return None
-    return tuple(tuple(k for k in said if k!='') for said in o) if all(isinstance(k, str) for said in o for k in said) else None
+    lists = tuple, list, np.ndarray
+    if not isinstance(o, lists) or len(o)!=2 or not all(isinstance(k, lists) for k in o):
+        return None
+    return (tuple(tuple(k for k in said if k!='') for said in o)
+        if all(isinstance(k, str) for said in o for k in said) else None)
 
 def _two_columns(X, who):
     "A list of strings, or of pairs, as columns."
@@ -287,18 +347,24 @@ def _two_columns(X, who):
     pairs = bool(rows) and not isinstance(rows[0], str)
     for n,o in enumerate(rows):
         if pairs and not (isinstance(o, (tuple, list)) and len(o)==2): raise TypeError(
-            f"{who}: row {n} is {o!r}; make every row a pair of strings, or every row a string")
+            f"{who}: row {n} is {o!r}; make every row a pair of strings, or "
+            f"every row a string")
     return [list(o) for o in zip(*rows)] if pairs else [rows]
 
 def _texts(cols, who, own=True):
-    "Two lists, the past of each event's user and its item, from one or two columns of texts, checked."
+    """Two lists, the past of each event's user and its item, from one or two columns of texts,
+    checked."""
     if len(cols)==2 and len(cols[0])!=len(cols[1]): raise ValueError(
-        f"{who}: text has {len(cols[0])} rows but text_pair {len(cols[1])}; give one of each per event")
+        f"{who}: text has {len(cols[0])} rows but text_pair {len(cols[1])}; give one of "
+        f"each per event")
     *past,item = cols
     past = [[_past(o, own) for o in c] for c in past]
-    for name,col,good in zip(('text', 'text_pair')[:len(cols)], cols, [*past, [o if isinstance(o, str) else None for o in item]]):
+    for name,col,good in zip(('text', 'text_pair')[:len(cols)], cols,
+            [*past, [o if isinstance(o, str) else None for o in item]]):
         for n,o in enumerate(col):
-            if good[n] is None: raise (ValueError if o is None or not isinstance(o, (tuple, list, np.ndarray)) and o!=o else TypeError)(
+            if good[n] is None:
+                raise (ValueError if o is None or not isinstance(o, (tuple, list, np.ndarray))
+                    and o!=o else TypeError)(
                 f"{who}: {name} is {o!r} in row {n}; give a string, '' where there is none")
     return past[0] if past else ['']*len(item),item
 
@@ -313,8 +379,10 @@ def _warn_once(self:ClickBert, key, words):
 def _own_texts(self:ClickBert, cols, who, own=True):
     "`_texts`, with a word where a text looks like a history of somebody else's making."
     own = own and self.reads=='statements' # to a cross-encoder every text is one
-    if own and len(cols)==2 and any(isinstance(o, str) and _PARTS.match(o) for o in cols[0]): self._warn_once('history',
-        f"{who}: texts that begin with 'Liked ' or 'Disliked ' are read as one statement each; pass the Stream that with_text returned, or "
+    if own and len(cols)==2 and any(isinstance(o, str) and _PARTS.match(o) for o in cols[0]):
+        self._warn_once('history',
+        f"{who}: texts that begin with 'Liked ' or 'Disliked ' are read as one statement "
+        f"each; pass the Stream that with_text returned, or "
         "two lists per event, as recinc_nb.click.statements(text) gives them")
     return _texts(cols, who, own)
 
@@ -322,13 +390,17 @@ def _own_texts(self:ClickBert, cols, who, own=True):
 def _offset_column(self:ClickBert, table, n, who):
     "The column that the setting `offset` names."
     if self.offset is None:
-        if 'offset' in table: self._warn_once('offset', f"{who}: the column offset is not read; if it holds what another model knows, in nats, "
+        if 'offset' in table:
+            self._warn_once('offset', f"{who}: the column offset is not read; if it holds "
+                f"what another model knows, in nats, "
                                               f"say so: {type(self).__name__}(offset='offset')")
         return None
     return _offsets(_named(table, self.offset, 'offset', who), n, who)
 
 def _named(table, column, setting, who):
-    if column not in table: raise KeyError(f"{who}: no column {column}, which the setting {setting} names; got {', '.join(map(str, table))}")
+    if column not in table:
+        raise KeyError(f"{who}: no column {column}, which the setting {setting} names; got "
+            f"{', '.join(map(str, table))}")
     return _values(table[column])
 
 @patch
@@ -337,7 +409,8 @@ def _read(self:ClickBert, X, who):
     table = _table(X, who)
     if table is None: return *self._own_texts(_two_columns(X, who), who),None
     if 'text' not in table: raise KeyError(
-        f"{who}: no column text; got {', '.join(map(str, table))}; call stream.with_text(), or use IncrementalBert")
+        f"{who}: no column text; got {', '.join(map(str, table))}; call stream.with_text(), "
+        f"or use IncrementalBert")
     cols = [_values(table[o]) for o in ('text', 'text_pair') if o in table]
     texts,pairs = self._own_texts(cols, who, not (isinstance(X, Stream) and X.told))
     return texts,pairs,self._offset_column(table, len(pairs), who)
@@ -365,13 +438,15 @@ def _logits(self:ClickBert, examples):
 # %% ../nbs/42a_click.ipynb #c8cd4ccf
 @patch
 def partial_fit(self:ClickBert,
-    X,      # Stream or table with text (and text_pair), a list of str, or of (str, str); B rows
+    X,  # Stream or table with text (and text_pair), a list of str, or of (str, str); B rows
     y=None, # Labels in [0, 1], usually 0 or 1; shape (B,); None reads the column `label`
     sample_weight=None, # What each event counts; shape (B,), at least 0; None for 1
 ):          # The learner itself
-    """Learn these rows, a step for each `batch_size` of them; no rows, no step. What was learned before stays.
+    """Learn these rows, a step for each `batch_size` of them; no rows, no step. What was
+    learned before stays.
 
-    Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything moves, and `FloatingPointError` for a loss that is no
+    Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything moves, and
+    `FloatingPointError` for a loss that is no
     number, before the step moves anything."""
     who = self._who('partial_fit')
     with self._lock:
@@ -380,16 +455,20 @@ def partial_fit(self:ClickBert,
         y = _labels(X, y, len(pairs), self.target, who)
         weight = event_weights(sample_weight, len(y), who)
         for o in _parts(len(y), self.batch_size):
-            self._step(_rows(texts[o], pairs[o], None if offset is None else offset[o]), y[o], who, None if weight is None else weight[o])
+            self._step(_rows(texts[o], pairs[o], None if offset is None else offset[o]), y[o],
+                who, None if weight is None else weight[o])
     return self
 
 # %% ../nbs/42a_click.ipynb #ee2e772f
 def _parts(n, size): return [slice(a, a+size) for a in range(0, n, size)]
 
-def _rows(texts, pairs, offset): return dict(text=texts, text_pair=pairs) | ({} if offset is None else dict(offset=offset.tolist()))
+def _rows(texts, pairs, offset):
+    return (dict(text=texts, text_pair=pairs)
+        | ({} if offset is None else dict(offset=offset.tolist())))
 
 def _examples(rows, y=None):
-    texts = [o if isinstance(o, str) else tuple(map(tuple, o)) for o in rows['text']] # JSON makes lists of tuples
+    # JSON makes lists of tuples
+    texts = [o if isinstance(o, str) else tuple(map(tuple, o)) for o in rows['text']]
     return list(RecommendationDataset(texts, rows['text_pair'], y, rows.get('offset')))
 
 def _mean_loss(z, labels, weight):
@@ -406,14 +485,18 @@ def pull_loss(
     params:dict, # Name to parameter, as `ClickBert.params` gives them
     remedies,    # Remedies; what their `pull` says: name to (anchor, strength)
 ):               # A scalar tensor; 0 where nothing pulls
-    "What pulls add to the loss: half the strength times the squared distance, summed over all entries. It changes nothing."
+    """What pulls add to the loss: half the strength times the squared distance, summed over
+    all entries. It changes nothing."""
     total = 0.
     for r in remedies:
         for name,(anchor,strength) in r.pull().items():
             if not np.ndim(strength) and strength==0: continue
-            if name not in params: raise KeyError(f"{type(r).__name__}.pull: no parameter {name} moves; there are {', '.join(params)}")
+            if name not in params:
+                raise KeyError(f"{type(r).__name__}.pull: no parameter {name} moves; there "
+                    f"are {', '.join(params)}")
             p = params[name]
-            anchor,strength = (torch.as_tensor(o, dtype=p.dtype, device=p.device) for o in (anchor, strength))
+            anchor,strength = (torch.as_tensor(o, dtype=p.dtype, device=p.device)
+                for o in (anchor, strength))
             total = total + .5*(strength*(p-anchor)**2).sum()
     return total
 
@@ -425,11 +508,13 @@ def _step(self:ClickBert, rows, y, who, weight=None): # lint: long
     new = np.ones(len(y), dtype=bool)
     now = _examples(rows)
     if self.remedies_: # every row that is ever kept has all columns
-        rows,weight = {**rows, 'offset': rows.get('offset', [0.]*len(y))},np.ones(len(y)) if weight is None else weight
+        rows,weight = ({**rows, 'offset': rows.get('offset', [0.]*len(y))},np.ones(len(y))
+            if weight is None else weight)
     step = Step(self.n_, rows, y, new, None, weight)
     for r in self.remedies_: step = r.mix(step)
     if not len(step.y): step.pred,step.new = self._chances(rows),new
-    elif step.weight is not None and not step.weight.any(): step.pred = self._chances(step.rows) # nothing counts, nothing moves
+    elif step.weight is not None and not step.weight.any():
+        step.pred = self._chances(step.rows)  # nothing counts, nothing moves
     else: step.pred = self._update(step, who)
     for r in self.remedies_: r.learned(step)
     self._count += len(y)
@@ -442,23 +527,30 @@ def _chances(self:ClickBert, rows):
 # %% ../nbs/42a_click.ipynb #bfe2e3e0
 @patch
 def _slopes(self:ClickBert, step, who): # lint: long
-    "Forward and backward: logits, what the head read, and the norm of the encoder's gradient. Where fp16 overflows all of it is repeated."
+    """Forward and backward: logits, what the head read, and the norm of the encoder's
+    gradient. Where fp16 overflows all of it is repeated."""
     seen,optimizers = [],[o for o in (self.optimizer_, self.head_optimizer_) if o]
-    hook = self.model_.classifier.register_forward_pre_hook(lambda _,read: seen.append(read[0].detach()))
+    hook = self.model_.classifier.register_forward_pre_hook(lambda _,
+        read: seen.append(read[0].detach()))
     try:
         while True:
             seen.clear()
             z,batch = self._logits(_examples(step.rows, step.y))
-            loss = _mean_loss(z, batch['labels'], step.weight) + (pull_loss(self.params(), self.remedies_) if self.remedies_ else 0.)
+            loss = (_mean_loss(z, batch['labels'],
+                step.weight) + (pull_loss(self.params(), self.remedies_) if self.remedies_ else 0.))
             for o in optimizers: o.zero_grad(set_to_none=True)
             if not torch.isfinite(loss): raise FloatingPointError(
-                f"{who}: the loss is {loss.item()} after {self.n_steps_} steps; lower lr or head_lr and go back to the last save")
+                f"{who}: the loss is {loss.item()} after {self.n_steps_} steps; lower lr or "
+                f"head_lr and go back to the last save")
             self.scaler_.scale(loss).backward()
             for o in optimizers: self.scaler_.unscale_(o)
-            norms = [torch.nn.utils.get_total_norm([p.grad for g in o.param_groups for p in g['params'] if p.grad is not None]) for o in optimizers]
+            norms = [torch.nn.utils.get_total_norm([p.grad for g in o.param_groups
+                for p in g['params'] if p.grad is not None]) for o in optimizers]
             if torch.isfinite(sum(norms)): return z,seen[0],norms[0]
-            if not self.scaler_.is_enabled() or self.scaler_.get_scale()<1: raise FloatingPointError(
-                f"{who}: the gradient's norm is {sum(norms).item()} after {self.n_steps_} steps; lower lr or head_lr and go back to the last save")
+            if not self.scaler_.is_enabled() or self.scaler_.get_scale()<1:
+                raise FloatingPointError(
+                f"{who}: the gradient's norm is {sum(norms).item()} after {self.n_steps_} "
+                f"steps; lower lr or head_lr and go back to the last save")
             self.scaler_.update() # it has seen the overflow, and halves its scale
     finally: hook.remove()
 
@@ -468,7 +560,8 @@ def _update(self:ClickBert, step, who):
     "Slopes, clip, project, step; P(like) of each row, made before."
     z,read,norm = self._slopes(step, who)
     if self.optimizer_ and norm>1: # else nothing is to be done
-        torch.nn.utils.clip_grads_with_norm_([p for g in self.optimizer_.param_groups for p in g['params']], 1., norm)
+        torch.nn.utils.clip_grads_with_norm_([p for g in self.optimizer_.param_groups
+            for p in g['params']], 1., norm)
     self._project()
     self._turn(z, read, step.weight)
     for o in (self.optimizer_, self.head_optimizer_):
@@ -479,13 +572,16 @@ def _update(self:ClickBert, step, who):
 
 @patch
 def _turn(self:ClickBert, z, read, weight):
-    "The head's gradient becomes the step of equations (3) and (5); its two rows of weights go half the way each."
+    """The head's gradient becomes the step of equations (3) and (5); its two rows of weights
+    go half the way each."""
     z,x = (o.detach().cpu().double() for o in (z, read))
-    x,counts = F.pad(x, (0, 1), value=1.),torch.ones(len(x), dtype=torch.float64) if weight is None else torch.from_numpy(weight)
+    x,counts = (F.pad(x, (0, 1), value=1.),torch.ones(len(x), dtype=torch.float64)
+        if weight is None else torch.from_numpy(weight))
     h = self.head_lr*counts*curvature_bound(z[:,1]-z[:,0])
     self.spread_ = surer(self.spread_, x[h>0], h[h>0])
     W,b = self.model_.classifier.parameters()
-    g = torch.cat([W.grad, b.grad[:,None]], 1).cpu().double()*counts.sum() # the loss is a mean, (3) a sum
+    # the loss is a mean, (3) a sum
+    g = torch.cat([W.grad, b.grad[:,None]], 1).cpu().double()*counts.sum()
     g = self.head_lr/2*g@self.spread_
     shift = (counts@x@(g[1]-g[0])/counts.sum()).abs().item()
     g = (g*min(1, _SHIFT/max(shift, 1e-12))).to(W)
@@ -509,7 +605,8 @@ def _predict_texts(self:ClickBert, rows, who):
     self.build(rows['text_pair'])
     p = self._chances(rows)
     if not np.isfinite(p).all(): raise FloatingPointError(
-        f"{who}: a prediction is {p[~np.isfinite(p)][0]}; lower lr or head_lr and go back to the last save")
+        f"{who}: a prediction is {p[~np.isfinite(p)][0]}; lower lr or head_lr and go back to "
+        f"the last save")
     return p
 
 # %% ../nbs/42a_click.ipynb #a28bc345
@@ -539,11 +636,14 @@ def params(self:ClickBert)->dict: # Name to parameter; `bert.…` and `classifie
     return {n: p for n,p in self.model_.named_parameters() if p.requires_grad}
 
 @patch
-def like_param(self:ClickBert, name, x): return torch.from_numpy(np.array(x)).to(self.params()[name])
+def like_param(self:ClickBert, name, x):
+    return torch.from_numpy(np.array(x)).to(self.params()[name])
 
 @patch
 def gradients(self:ClickBert,
-    rows:dict,   # text (strings, or tuples of likes and dislikes), text_pair and perhaps offset: lists of n
+    # text (strings, or tuples of likes and dislikes), text_pair and perhaps offset:
+    # lists of n
+    rows:dict,
     y:np.ndarray, # Labels in [0, 1]; shape (n,)
     weight=None, # What each row counts; shape (n,); None for 1
 )->dict:         # Name to tensor, by parameter
@@ -551,36 +651,45 @@ def gradients(self:ClickBert,
     with self._lock:
         named = self.params()
         z,batch = self._logits(_examples(rows, y))
-        found = torch.autograd.grad(_mean_loss(z, batch['labels'], weight), list(named.values()), allow_unused=True)
-        return {o: torch.zeros_like(p) if g is None else g for (o,p),g in zip(named.items(), found)}
+        found = torch.autograd.grad(_mean_loss(z, batch['labels'], weight),
+            list(named.values()), allow_unused=True)
+        return {o: torch.zeros_like(p) if g is None else g
+            for (o,p),g in zip(named.items(), found)}
 
 # %% ../nbs/42a_click.ipynb #5c6f9165
 def _spelled(x): # as JSON will give it back
-    if is_dataclass(x) and not isinstance(x, type): return json.loads(json.dumps({'class': type(x).__name__, **asdict(x)}))
+    if is_dataclass(x) and not isinstance(x, type):
+        return json.loads(json.dumps({'class': type(x).__name__, **asdict(x)}))
     return list(x) if isinstance(x, tuple) else x
 
 @patch
 def saved_params(self:ClickBert):
     own = {o: _spelled(x) for o,x in self.get_params(deep=False).items() if o!='remedies'}
-    return {**own, 'checkpoint': str(getattr(self.checkpoint, 'path', self.checkpoint)), 'device': str(self.device)}
+    return {**own, 'checkpoint': str(getattr(self.checkpoint, 'path', self.checkpoint)),
+        'device': str(self.device)}
 
 @patch
 def state(self:ClickBert):
     self.build()
-    return {'bert': pack_bert(self.model_.bert, self.tokenizer_)[0], 'checkpoint': vars(self.checkpoint_),
-            'n_steps': self.n_steps_, 'n_cut': self.n_cut_, 'scaler': self.scaler_.state_dict()}
+    return {'bert': pack_bert(self.model_.bert, self.tokenizer_)[0],
+        'checkpoint': vars(self.checkpoint_),
+            'n_steps': self.n_steps_, 'n_cut': self.n_cut_,
+            'scaler': self.scaler_.state_dict()}
 
 @patch
 def arrays(self:ClickBert):
     self.build()
-    out = {f'model.{n}': t.detach().float().cpu().numpy() for n,t in self.model_.state_dict().items()}
+    out = {f'model.{n}': t.detach().float().cpu().numpy()
+        for n,t in self.model_.state_dict().items()}
     state = self.optimizer_.state if self.optimizer_ else {}
     for n,p in self.model_.bert.named_parameters():
-        if p in state: out.update({f'adam.{n}.{o}': t.detach().cpu().numpy() for o,t in state[p].items()})
+        if p in state:
+            out.update({f'adam.{n}.{o}': t.detach().cpu().numpy() for o,t in state[p].items()})
     return {**out, 'head.spread': self.spread_.numpy().copy()}
 
 @patch
-def files(self:ClickBert): return {'tokenizer.json': pack_bert(self.model_.bert, self.tokenizer_)[1]}
+def files(self:ClickBert):
+    return {'tokenizer.json': pack_bert(self.model_.bert, self.tokenizer_)[1]}
 
 # %% ../nbs/42a_click.ipynb #38b14edc
 @patch(cls_method=True)
@@ -589,21 +698,26 @@ def from_pretrained(cls:ClickBert, # lint: long
     device='auto',  # Where to go on; it may differ from where the run began
     **params,       # Settings that the file must have; anything else is an error
 ):                  # A learner that goes on where the saved one stood
-    """Load a learner. On the same kind of CPU, with as many threads, it goes on bit for bit as if it had never stopped.
+    """Load a learner. On the same kind of CPU, with as many threads, it goes on bit for bit as
+    if it had never stopped.
 
-    Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this class, or a setting that contradicts it."""
-    config,arrays,files = load_state(folder, cls.__name__, **{o: _spelled(x) for o,x in params.items()})
+    Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this
+    class, or a setting that contradicts it."""
+    config,arrays,files = load_state(folder, cls.__name__,
+        **{o: _spelled(x) for o,x in params.items()})
     self = cls(**{**cls.told_params(config['params']), 'device': device})
     policy = self.policy_remedies()
     specs = config.get('remedies')
-    self.remedies = tuple(from_spec(Remedy, o, f'{cls.__name__}.from_pretrained') for o in (specs or [])[:len(specs or [])-len(policy)])
+    self.remedies = tuple(from_spec(Remedy, o, f'{cls.__name__}.from_pretrained')
+        for o in (specs or [])[:len(specs or [])-len(policy)])
     if specs is None: arrays = self.old_arrays(arrays) # an older version knew no remedies
     self.ready()
     self.checkpoint_ = Checkpoint(**config['checkpoint'])
     bert,self.tokenizer_ = unpack_bert(config['bert'], files['tokenizer.json'])
     self.assemble(bert)
     for k,r in enumerate(self.remedies_):
-        own = {o.split('.', 2)[2]: arrays.pop(o) for o in [*arrays] if o.startswith(f'remedy.{k}.')}
+        own = {o.split('.', 2)[2]: arrays.pop(o) for o in [*arrays]
+            if o.startswith(f'remedy.{k}.')}
         if own: r.set(own)
     self.load(arrays, config, files)
     return self
@@ -620,13 +734,24 @@ def old_arrays(self:ClickBert, arrays): return arrays # of an older version, in 
 
 @patch
 def load(self:ClickBert, arrays, config, files):
-    self.n_steps_,self.n_cut_,self._count[0] = config['n_steps'],config.get('n_cut', 0),config.get('n_events', 0)
+    self.n_steps_,self.n_cut_,self._count[0] = (config['n_steps'],config.get('n_cut', 0),
+        config.get('n_events', 0))
     if config['scaler']: self.scaler_.load_state_dict(config['scaler'])
-    if 'head.spread' in arrays: self.spread_ = torch.from_numpy(arrays['head.spread'].copy()) # an older version had none
-    tensors = {o: torch.from_numpy(x.copy()) for o,x in arrays.items() if o.startswith(('model.', 'adam.'))}
-    try: self.model_.load_state_dict({o[6:]: x for o,x in tensors.items() if o.startswith('model.')})
-    except RuntimeError as e: raise ValueError(f"{type(self).__name__}.from_pretrained: the weights have another shape than config.json says "
-                                               f"({str(e).splitlines()[-1].strip()}); save the learner again") from None
+    # an older version had none
+    if 'head.spread' in arrays: self.spread_ = torch.from_numpy(arrays['head.spread'].copy())
+    tensors = {o: torch.from_numpy(x.copy()) for o,x in arrays.items()
+        if o.startswith(('model.', 'adam.'))}
+    try:
+        self.model_.load_state_dict({o[6:]: x for o,x in tensors.items()
+            if o.startswith('model.')})
+    except RuntimeError as e:
+        raise ValueError(f"{type(self).__name__}.from_pretrained: the weights have another "
+            f"shape than config.json says "
+                                               f"({str(e).splitlines()[-1].strip()}); save "
+                                               f"the learner again") from None
     for n,p in self.model_.bert.named_parameters():
-        state = {o.rpartition('.')[2]: x for o,x in tensors.items() if o.startswith(f'adam.{n}.')}
-        if state: self.optimizer_.state[p] = {o: x if o=='step' else x.to(p.device) for o,x in state.items()}
+        state = {o.rpartition('.')[2]: x for o,x in tensors.items()
+                 if o.startswith(f'adam.{n}.')}
+        if state:
+            self.optimizer_.state[p] = {o: x if o=='step' else x.to(p.device)
+                for o,x in state.items()}

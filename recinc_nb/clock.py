@@ -37,12 +37,14 @@ def clock_sweep( # lint: long
     users,       # Rows of users; shape (n,), int64; -1 for one never met
     items,       # Rows of items; shape (n,), int64; -1 for one never met
     y,           # Stars; shape (n,), float64; not read unless `learn`
-    now,         # When; shape (n,), float64; seconds; nan for one tick after the user's last event
+    now,  # When; shape (n,), float64; seconds; nan for one tick after the user's last event
     pred,        # Receives the means of the scores; shape (n,), float64
     var,         # Receives their variances; shape (n,), float64; stars²
     user_mean,   # Factors; shape (n_users, k), float64
     user_var,    # Their variances; shape (n_users, k), float64
-    user_state,  # Moods, bias, and how closely the common opinion is followed; shape (n_users, J+2), float64
+    # Moods, bias, and how closely the common opinion is followed; shape (n_users, J+2),
+    # float64
+    user_state,
     user_P,      # Their covariance; shape (n_users, J+2, J+2), float64
     user_table,  # Events, newest time; shape (n_users, 2), float64
     item_mean,   # Factors and, last, the bias; shape (n_items, k+1), float64
@@ -62,7 +64,8 @@ def clock_sweep( # lint: long
     k,J = user_mean.shape[1],len(memory)
     M = J+2
     c,P,x,h,keeps = np.empty(M),np.empty((M, M)),np.ones(M),np.empty(M),np.empty(J)
-    moods,nobody,nothing,unsure = np.diag(prior_P)[:J].copy(),np.zeros(k),np.zeros(k+1),np.full(k, prior)
+    moods,nobody,nothing,unsure = (np.diag(prior_P)[:J].copy(),np.zeros(k),np.zeros(k+1),
+        np.full(k, prior))
     for n in range(len(users)):
         u,i = users[n],items[n]
         met_u,met_i = u>=0 and user_table[u,0]>0,i>=0 and item_count[i]>0
@@ -91,13 +94,14 @@ def clock_sweep( # lint: long
         if learn:
             e = y[n]-s
             m,v,o,w = user_mean[u],user_var[u],item_mean[i],item_var[i]
-            if not met_i:                 # the random start of a new item takes part from here on
+            if not met_i:  # the random start of a new item takes part from here on
                 for f in range(k):
                     e -= m[f]*o[f]
                     V += v[f]*o[f]*o[f]
             S = V+noise
             for f in range(k):
-                p,q = v[f]*o[f],w[f]*m[f]                 # covariances with the score, both from the old means
+                # covariances with the score, both from the old means
+                p,q = v[f]*o[f],w[f]*m[f]
                 m[f],o[f] = m[f] + p/S*e,o[f] + q/S*e
                 v[f],w[f] = v[f] - p*p/S,w[f] - q*q/S
             for a in range(M):
@@ -118,27 +122,34 @@ def _times(cols, who): # the column `time` in seconds; None where there is none
     if 'time' not in cols: return None
     time = cols['time']
     if time.dtype.kind=='M':
-        if np.isnat(time).any(): raise ValueError(f"{who}: time is missing in row {int(np.isnat(time).argmax())}; drop the row or fill it in")
+        if np.isnat(time).any():
+            raise ValueError(f"{who}: time is missing in row {int(np.isnat(time).argmax())}; "
+                f"drop the row or fill it in")
         return time.astype('datetime64[us]').astype(np.int64)/1e6
-    if time.dtype.kind=='m': raise ValueError(f"{who}: time is {time.dtype}; give moments, as dates or seconds")
+    if time.dtype.kind=='m':
+        raise ValueError(f"{who}: time is {time.dtype}; give moments, as dates or seconds")
     return read_table(dict(user=cols['user'], item=cols['item']), time, 'time', who)['y']
 
 def _second(time, who):
     if time is None: return None
-    if not isinstance(time, Real) or not np.isfinite(time): raise ValueError(f"{who}: time is {time!r}; give seconds")
+    if not isinstance(time, Real) or not np.isfinite(time):
+        raise ValueError(f"{who}: time is {time!r}; give seconds")
     return np.array([time], dtype=np.float64)
 
 # %% ../nbs/33a_clock.ipynb #be012649
 class Timed(IdLearner): # lint: long
-    "A learner of ids that may be told the time: what such learners share. `_moments(n, learn)` tells a sweep when its events are."
-    _now,clock_ = None,np.nan # times of the call that holds the lock; the newest one that was learned
+    """A learner of ids that may be told the time: what such learners share. `_moments(n,
+    learn)` tells a sweep when its events are."""
+    # times of the call that holds the lock; the newest one that was learned
+    _now,clock_ = None,np.nan
 
     def _moments(self, n, learn): # when n events are; nan where nobody has ever told a time
         now = np.full(n, self.clock_) if self._now is None else self._now
         if learn and n: self.clock_ = float(np.fmax(self.clock_, now.max()))
         return now
 
-    def _at_its_time(self, o, sweep, *args): # a member's sweep, which is told the times of this call
+    # a member's sweep, which is told the times of this call
+    def _at_its_time(self, o, sweep, *args):
         if not isinstance(o, Timed): return sweep(*args)
         o._now = self._now
         try: sweep(*args)
@@ -157,13 +168,15 @@ class Timed(IdLearner): # lint: long
     def predict(self,
         X, # Any table with user and item, and time where known; n rows
     )->np.ndarray: # Ratings, or P(like); shape (n,)
-        "Score pairs of users and items, at the times given, or now: the newest time that was learned."
+        """Score pairs of users and items, at the times given, or now: the newest time that was
+        learned."""
         cols = read_table(X, target=None, who=self._who('predict'), more=('time',))
         with self._lock:
             self.ready()
             try:
                 self._now = _times(cols, self._who('predict'))
-                return self.from_stars(self._score(self.users_.rows(cols['user']), self.items_.rows(cols['item'])))
+                return self.from_stars(self._score(self.users_.rows(cols['user']),
+                    self.items_.rows(cols['item'])))
             finally: self._now = None
 
     def learn_one(self,
@@ -193,7 +206,8 @@ class Timed(IdLearner): # lint: long
                 return super().predict_one(user, item)
             finally: self._now = None
 
-    def state(self): return dict(clock=None if np.isnan(self.clock_) else self.clock_) | super().state()
+    def state(self):
+        return dict(clock=None if np.isnan(self.clock_) else self.clock_) | super().state()
 
     def restore(self, arrays, config):
         super().restore(arrays, config)
@@ -204,42 +218,57 @@ def check_moods(
     model, # Whose settings `memory` and `mood`
 )->None:   # Nothing
     "One variance per time constant. Raises `ValueError` for anything else."
-    good = lambda x, ok: isinstance(x, (tuple, list)) and all(isinstance(o, Real) and np.isfinite(o) and ok(o) for o in x)
-    if not (good(model.memory, lambda o: o>0) and good(model.mood, lambda o: o>=0) and len(model.memory)==len(model.mood)): raise ValueError(
-        f"{type(model).__name__}: memory is {model.memory} and mood {model.mood}; give as many variances as times, times above 0")
+    good = lambda x, ok: isinstance(x, (tuple, list)) and all(isinstance(o, Real)
+        and np.isfinite(o) and ok(o) for o in x)
+    if not (good(model.memory, lambda o: o>0) and good(model.mood, lambda o: o>=0)
+        and len(model.memory)==len(model.mood)): raise ValueError(
+        f"{type(model).__name__}: memory is {model.memory} and mood {model.mood}; give as "
+        f"many variances as times, times above 0")
 
 # %% ../nbs/33a_clock.ipynb #8f818ae0
 class ClockFilter(Timed, GaussianMF): # lint: long
-    """`GaussianMF` that reads the clock: users have moods that fade by the second, beside a bias and factors; equations (3) to (6).
+    """`GaussianMF` that reads the clock: users have moods that fade by the second, beside a
+    bias and factors; equations (3) to (6).
 
-    An update sees the new events and no others. Without a column `time`, and before anyone told a time, each event comes `TICK`
-    seconds after the user's last one. The variances of new rows are baked in; time constants, noise and drift may change.
+    An update sees the new events and no others. Without a column `time`, and before anyone
+    told a time, each event comes `TICK`
+    seconds after the user's last one. The variances of new rows are baked in; time constants,
+    noise and drift may change.
     Raises `ValueError` for settings outside their range, at the first call.
-    Source: [Kalman 1960](https://doi.org/10.1115/1.3662552) for the state, with linear estimates of products as in `GaussianMF`;
+    Source: [Kalman 1960](https://doi.org/10.1115/1.3662552) for the state, with linear
+    estimates of products as in `GaussianMF`;
     [Uhlenbeck and Ornstein 1930](https://doi.org/10.1103/PhysRev.36.823) for the moods."""
     def __init__(self,
-        n_factors:int=12,        # Numbers per user and per item; 0 leaves biases and moods alone
+        n_factors:int=12,  # Numbers per user and per item; 0 leaves biases and moods alone
         memory:tuple=(40., 2_000.), # How long moods last; seconds; above 0
         mood:tuple=(.1, .1),     # Their variances; stars²; at least 0, one per memory
-        care:float=.15,          # Variance of how closely a new user follows the items' biases; at least 0
+        # Variance of how closely a new user follows the items' biases; at least 0
+        care:float=.15,
         noise:float=.5,          # Variance of a rating around its score; stars²; above 0
         var_user:float=1.2,      # Variance of a new user's factors; stars; above 0
         var_item:float=.03,      # Variance of a new item's factors; stars; above 0
         var_user_bias:float=.1,  # Variance of a new user's bias; stars²; above 0
         var_item_bias:float=.3,  # Variance of a new item's bias; stars²; above 0
-        drift_user:float=.0008,  # Added to the variance of a user's bias at each event; stars²; at least 0
+        # Added to the variance of a user's bias at each event; stars²; at least 0
+        drift_user:float=.0008,
         drift_item:float=.0001,  # The same for items
-        init_std:float=.02,      # Standard deviation of a new item's factors' means; √stars; at least 0
+        # Standard deviation of a new item's factors' means; √stars; at least 0
+        init_std:float=.02,
         seed:int=0,              # Of the random start of new items
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
     ):
-        self.n_factors,self.memory,self.mood,self.care,self.noise = n_factors,memory,mood,care,noise
-        self.var_user,self.var_item,self.var_user_bias,self.var_item_bias = var_user,var_item,var_user_bias,var_item_bias
-        self.drift_user,self.drift_item,self.init_std,self.seed = drift_user,drift_item,init_std,seed
+        self.n_factors,self.memory,self.mood,self.care,self.noise = (n_factors,memory,mood,
+            care,noise)
+        self.var_user,self.var_item,self.var_user_bias,self.var_item_bias = (var_user,var_item,
+            var_user_bias,var_item_bias)
+        self.drift_user,self.drift_item,self.init_std,self.seed = (drift_user,drift_item,
+            init_std,seed)
         self.remember_seen,self.rating_range = remember_seen,rating_range
 
-    rules = {**{o: rule for o,rule in GaussianMF.rules.items() if o!='drift'}, 'care': at_least(0)}
+    rules = {**{o: rule for o,rule in GaussianMF.rules.items() if o!='drift'},
+        'care': at_least(0)}
     baked,tuples = (*GaussianMF.baked, 'mood', 'care'),('memory', 'mood', 'rating_range')
     weighted,moves = False,()
 
@@ -251,28 +280,36 @@ class ClockFilter(Timed, GaussianMF): # lint: long
         super().begin()
         k,M,f = self.n_factors,len(self.memory)+2,np.float64
         self._prior_P = np.diag([*self.mood, self.var_user_bias, self.care]).astype(f)
-        self.rows_['user'] = Rows(dict(var=self.var_user), mean=((k,), f), var=((k,), f), state=((M,), f),
+        self.rows_['user'] = Rows(dict(var=self.var_user), mean=((k,), f), var=((k,), f),
+            state=((M,), f),
                                   covariance=((M, M), f), table=((2,), f))
 
     def refresh(self): pass
 
     def tables(self): # as `clock_sweep` takes them
-        return *self.rows_['user'].tables.values(),*self.rows_['item'].tables.values(),self.mean_
+        return (*self.rows_['user'].tables.values(),*self.rows_['item'].tables.values(),
+            self.mean_)
 
     def sweep_var(self, users, items, y, pred, var, learn):
-        clock_sweep(users, items, y, self._moments(len(pred), learn), pred, var, *self.tables(), float(self.var_user), self._prior_P, self._prior[1],
-                    np.array(self.memory, dtype=np.float64), float(self.drift_user), float(self.drift_item), float(self.noise), learn)
+        clock_sweep(users, items, y, self._moments(len(pred), learn), pred, var,
+            *self.tables(), float(self.var_user), self._prior_P, self._prior[1],
+                    np.array(self.memory, dtype=np.float64),
+                    float(self.drift_user), float(self.drift_item), float(self.noise), learn)
 
-    def sweep(self, users, items, y, pred, learn): self.sweep_var(users, items, y, pred, np.empty(len(pred)), learn)
+    def sweep(self, users, items, y, pred, learn):
+        self.sweep_var(users, items, y, pred, np.empty(len(pred)), learn)
 
     def predict_std(self,
         X, # Any table with user and item, and time where known; n rows
     )->np.ndarray: # Standard deviations of the scores; shape (n,); in the unit of the ratings
-        "How unsure the scores of `predict` are; a rating's variance is that of its score plus `noise`, in stars²."
+        """How unsure the scores of `predict` are; a rating's variance is that of its score
+        plus `noise`, in stars²."""
         with self._lock:
             try:
-                self._now = _times(read_table(X, target=None, who=self._who('predict_std'), more=('time',)), self._who('predict_std'))
+                self._now = _times(read_table(X, target=None, who=self._who('predict_std'),
+                    more=('time',)), self._who('predict_std'))
                 return super().predict_std(X)
             finally: self._now = None
 
-    user_factors_ = property(lambda self: self.rows_['user'].used('mean'), doc="Means of the factors of the users met; shape (n_users, n_factors)")
+    user_factors_ = property(lambda self: self.rows_['user'].used('mean'),
+        doc="Means of the factors of the users met; shape (n_users, n_factors)")

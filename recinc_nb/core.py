@@ -37,7 +37,9 @@ def write_atomic(
 # %% ../nbs/00_core.ipynb #7a86f947
 def save_state( # lint: long
     folder:Path|str,            # Where to; made when it is not there
-    config:dict,                # Settings and small state: whatever JSON can hold, with the learner's class under 'class'
+    # Settings and small state: whatever JSON can hold, with the learner's class under
+    # 'class'
+    config:dict,
     tensors:dict,               # Name to NumPy array
     files:dict[str,bytes]|None=None, # Further files, by name (a tokenizer, say)
 )->None:                        # Nothing

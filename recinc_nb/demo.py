@@ -23,24 +23,31 @@ def run_ids(
     seed:int=0,    # Of the first run of IncrementalMF
     n_seeds:int=5, # Runs of IncrementalMF
 )->list[Report]:   # Running mean, biases, no factors, and IncrementalMF once per seed
-    "Every learner of ids, prequentially, on the same events. Compiling is done before the clock starts."
-    learners = {'running mean': RunningMean(), 'biases': BiasBaseline(), 'IncrementalMF, no factors': IncrementalMF(n_factors=0),
-                **{f'IncrementalMF, seed {s}': IncrementalMF(seed=s) for s in range(seed, seed+n_seeds)}}
+    """Every learner of ids, prequentially, on the same events. Compiling is done before the
+    clock starts."""
+    learners = {'running mean': RunningMean(), 'biases': BiasBaseline(),
+        'IncrementalMF, no factors': IncrementalMF(n_factors=0),
+                **{f'IncrementalMF, seed {s}': IncrementalMF(seed=s)
+                for s in range(seed, seed+n_seeds)}}
     for m in list(learners.values())[:4]: prequential(clone(m), stream.take(10))
-    return [prequential(m, stream, metrics=('rmse', 'mae', 'auc', 'user_auc'), name=name) for name,m in learners.items()]
+    return [prequential(m, stream, metrics=('rmse', 'mae', 'auc', 'user_auc'), name=name)
+        for name,m in learners.items()]
 
 # %% ../nbs/46_demo.ipynb #da233078
 def id_table(
     reports:list[Report], # From `run_ids`
 )->pd.DataFrame:          # As text; one row per learner
-    "Metrics and speed of the learners of ids; IncrementalMF as mean ± standard deviation over its seeds."
+    """Metrics and speed of the learners of ids; IncrementalMF as mean ± standard deviation
+    over its seeds."""
     seeds = reports[3:]
     table = compare(*reports[:4])
     numbers = pd.DataFrame([r.summary for r in seeds])
     table = table.rename(index={seeds[0].name: f'IncrementalMF, {len(seeds)} seeds'})
-    table.iloc[3] = [f'{numbers[m].mean():.4f}' + (f' ± {numbers[m].std():.4f}' if len(seeds)>1 else '') for m in numbers]
+    table.iloc[3] = [f'{numbers[m].mean():.4f}'
+        + (f' ± {numbers[m].std():.4f}' if len(seeds)>1 else '') for m in numbers]
     table['events/s'] = [f'{len(r.frame)/r.seconds:,.0f}' for r in reports[:4]]
-    return table.rename(columns=dict(rmse='RMSE', mae='MAE', auc='AUC', user_auc='AUC per user'))
+    return table.rename(columns=dict(rmse='RMSE', mae='MAE', auc='AUC',
+        user_auc='AUC per user'))
 
 # %% ../nbs/46_demo.ipynb #6af716e7
 def run_clicks(
@@ -48,17 +55,23 @@ def run_clicks(
     seed:int=0,          # Of IncrementalMF and of BERT's new head
     device:str='auto',   # Where BERT runs
     checkpoint:str='auto', # Which BERT
-)->tuple[list[Report],object]: # One report per learner, three BERTs last; and the last of these BERTs
+    # One report per learner, three BERTs last; and the last of these BERTs
+)->tuple[list[Report],object]:
     "All learners on the same events, judged on likes."
     from recinc_nb.bert_online import IncrementalBert
-    learners = {'running mean': RunningMean(), 'biases': BiasBaseline(), 'IncrementalMF, no factors': IncrementalMF(n_factors=0),
-                'IncrementalMF': IncrementalMF(seed=seed), 'IncrementalMF, logistic': IncrementalMF(loss='logistic', seed=seed)}
+    learners = {'running mean': RunningMean(), 'biases': BiasBaseline(),
+        'IncrementalMF, no factors': IncrementalMF(n_factors=0),
+                'IncrementalMF': IncrementalMF(seed=seed),
+                'IncrementalMF, logistic': IncrementalMF(loss='logistic', seed=seed)}
     for m in learners.values(): prequential(clone(m), stream.take(10))
-    metrics = ('auc', 'user_auc', 'log_loss')
-    reports = [prequential(m, stream, metrics=metrics, name=name) for name,m in learners.items()]
+    metrics = 'auc', 'user_auc', 'log_loss'
+    reports = [prequential(m, stream, metrics=metrics, name=name)
+        for name,m in learners.items()]
     told = stream.with_text()
-    for kind,more in (('that learns nothing', dict(head_lr=0.)), ('', {}), ('on biases', dict(prior=BiasBaseline(target='label')))):
-        bert = IncrementalBert(checkpoint=checkpoint, update='head', device=device, seed=seed, **more)
+    for kind,more in (('that learns nothing', dict(head_lr=0.)), ('', {}),
+            ('on biases', dict(prior=BiasBaseline(target='label')))):
+        bert = IncrementalBert(checkpoint=checkpoint, update='head', device=device, seed=seed,
+            **more)
         name = ' '.join(filter(None, ('IncrementalBert', kind))) + f', {bert.checkpoint_name}'
         reports.append(prequential(bert, told, metrics=metrics, batch_size=16, name=name))
     return reports, bert
@@ -82,18 +95,22 @@ def before_after(
     candidates=None,   # Items to choose from; None for all
 )->pd.DataFrame:       # By place: title and score, before and after
     "Recommend, let the user go on, recommend again. A star marks what is new."
-    titles = {i: item_text(t, y) for i,t,y in zip(stream.items.index, stream.items['title'], stream.items['year'])}
+    titles = {i: item_text(t, y) for i,t,y in zip(stream.items.index, stream.items['title'],
+        stream.items['year'])}
     first = model.recommend(user, k, candidates=candidates)
     model.partial_fit(events)
     then = model.recommend(user, k, candidates=candidates)
     old = {i for i,_ in first}
-    show = lambda ranked,mark: [f"{s:.2f}  {titles.get(i, i)}{mark if i not in old else ''}" for i,s in ranked]
-    out = pd.DataFrame(dict(before=pd.Series(show(first, '')), after=pd.Series(show(then, ' *')))).fillna('')
+    show = lambda ranked,mark: [f"{s:.2f}  {titles.get(i, i)}{mark if i not in old else ''}"
+        for i,s in ranked]
+    out = (pd.DataFrame(dict(before=pd.Series(show(first, '')),
+        after=pd.Series(show(then, ' *')))).fillna(''))
     return out.set_axis(range(1, len(out)+1))
 
 # %% ../nbs/46_demo.ipynb #fb0195c4
 def _next_five(e, n):
-    "The latest user before event n who goes on after it: at least five events on either side. The user, and the next five."
+    """The latest user before event n who goes on after it: at least five events on either
+    side. The user, and the next five."""
     before,after = e.iloc[:n],e.iloc[n:]
     many = lambda part: set(part['user'].value_counts().loc[lambda x: x>=5].index)
     good = many(before) & many(after)
@@ -101,21 +118,25 @@ def _next_five(e, n):
     return user, after[after['user']==user].head(5)
 
 def _what(events, stream):
-    return ', '.join(f"{stream.items['title'].get(i, i)} ({r:.0f})" for i,r in zip(events['item'], events['rating']))
+    return ', '.join(f"{stream.items['title'].get(i, i)} ({r:.0f})"
+        for i,r in zip(events['item'], events['rating']))
 
-def _flush_left(table): return table.apply(lambda c: c.str.ljust(c.str.len().max())).to_string(justify='left')
+def _flush_left(table):
+    return table.apply(lambda c: c.str.ljust(c.str.len().max())).to_string(justify='left')
 
 # %% ../nbs/46_demo.ipynb #157e9e82
 def demo_figure(
     ids:list[Report],    # From `run_ids`
     clicks:list[Report], # From `run_clicks`
 ):                       # A matplotlib figure
-    "RMSE of the learners of ids over the whole stream; log-loss of those with probabilities over its beginning."
+    """RMSE of the learners of ids over the whole stream; log-loss of those with probabilities
+    over its beginning."""
     from matplotlib.figure import Figure
     fig = Figure(figsize=(10, 3.6), layout='constrained')
     left,right = fig.subplots(1, 2)
     by_name = {r.name.split(', seed')[0]: r for r in reversed(ids)}
-    ids[3].plot(by_name['biases'], by_name['IncrementalMF, no factors'], by_name['running mean'], ax=left)
+    ids[3].plot(by_name['biases'], by_name['IncrementalMF, no factors'],
+        by_name['running mean'], ax=left)
     left.set_title(f"{left.get_title()}, {len(ids[0].frame):,} events")
     clicks[-1].plot(*clicks[-4:-1], metric='log_loss', n=10, ax=right)
     for ax in (left, right): # room for the legend
@@ -131,7 +152,8 @@ _BERT_EVENTS = 3_000 # half a minute for three BERTs on two cores
 def _stream(data, seed, n):
     if data=='movielens':
         try: return movielens_100k()
-        except FileNotFoundError as e: print(f'{e}\nThe embedded drift stream steps in; every title below says so.\n')
+        except FileNotFoundError as e:
+            print(f'{e}\nThe embedded drift stream steps in; every title below says so.\n')
     return drift_stream((n or 100_000) + 1_000, n_users=100, drift='sudden', seed=seed)
 
 # %% ../nbs/46_demo.ipynb #7ff1bbd8
@@ -139,16 +161,22 @@ def check_out(
     out,     # Folder that will be written; it need not be there yet
     who:str, # Name for error messages
 )->Path:     # The folder
-    """Raise `NotADirectoryError` for a file, or a folder below a file, and `PermissionError` for a place that cannot be written.
+    """Raise `NotADirectoryError` for a file, or a folder below a file, and `PermissionError`
+    for a place that cannot be written.
 
     Raise `ModuleNotFoundError` without matplotlib, which the figure at the end needs."""
     folder = Path(out).expanduser()
     there = next(o for o in (folder, *folder.absolute().parents) if o.exists())
-    if not there.is_dir(): raise NotADirectoryError(f"{who}: out is {str(out)!r}, but {there} is a file; choose a folder")
-    try: tempfile.TemporaryFile(dir=there).close() # its permissions do not tell: the file system may be read-only
+    if not there.is_dir():
+        raise NotADirectoryError(f"{who}: out is {str(out)!r}, but {there} is a file; "
+            f"choose a folder")
+    # its permissions do not tell: the file system may be read-only
+    try: (tempfile.TemporaryFile(dir=there).close())
     except OSError as e: raise PermissionError(
-        f"{who}: out is {str(out)!r}, but {there} cannot be written ({e.strerror}); choose another folder") from None
-    with extra('course', who): import matplotlib.figure # noqa: F401, the figure comes last: know now that it can
+        f"{who}: out is {str(out)!r}, but {there} cannot be written ({e.strerror}); choose "
+        f"another folder") from None
+    # noqa: F401, the figure comes last: know now that it can
+    with extra('course', who): pass
     return folder
 
 # %% ../nbs/46_demo.ipynb #7e5abc1f
@@ -161,7 +189,8 @@ def demo( # lint: long
     checkpoint:str='auto',  # Which BERT
 )->Path:                    # The folder
     "The main job: print both tables and the recommendations, write the figure and a record."
-    if events is not None and events<10: raise ValueError(f"demo: events is {events}; use at least 10")
+    if events is not None and events<10:
+        raise ValueError(f"demo: events is {events}; use at least 10")
     if seed<0: raise ValueError(f"demo: seed is {seed}; use 0 or more")
     where,folder = pick_device(device),check_out(out, 'demo')
     whole = _stream(data, seed, events)
@@ -172,21 +201,27 @@ def demo( # lint: long
     table = id_table(ids)
     print(f'{stream.name}, all {len(stream):,} events: how many stars?\n{table.to_string()}')
     gain = np.array([r.summary['rmse'] for r in ids[3:]]) - ids[2].summary['rmse']
-    print(f'The factors change the RMSE by {gain.mean():+.4f} ± {gain.std(ddof=1):.4f} over {len(gain)} seeds.\n')
+    print(f'The factors change the RMSE by {gain.mean():+.4f} ± {gain.std(ddof=1):.4f} over '
+        f'{len(gain)} seeds.\n')
     clicks,bert = run_clicks(stream.take(n), seed, device, checkpoint)
     likes = click_table(clicks)
-    print(f'{stream.name}, the first {n:,} events: will they like it ({stream.like_from:g} stars or more)?\n{likes.to_string()}\n')
+    print(f'{stream.name}, the first {n:,} events: will they like it ({stream.like_from:g} '
+        f'stars or more)?\n{likes.to_string()}\n')
     at = len(stream) - min(500, len(stream)//10)
-    for name,model,seen in (('IncrementalMF', IncrementalMF(seed=seed).partial_fit(stream.take(at)), at), ('IncrementalBert', bert, n)):
+    for name,model,seen in (('IncrementalMF', IncrementalMF(seed=seed)
+            .partial_fit(stream.take(at)), at), ('IncrementalBert', bert, n)):
         user,five = _next_five(whole.events, seen)
         if user is None: continue
-        popular = whole.events['item'].iloc[:seen].value_counts().index[:200] if model is bert else None
+        popular = (whole.events['item'].iloc[:seen].value_counts().index[:200]
+            if model is bert else None)
         recs = before_after(model, whole, user, five, candidates=popular)
-        print(f"{stream.name}, ten items for user {user} by {name}, before and after five more events:")
+        print(f"{stream.name}, ten items for user {user} by {name}, before and after "
+            f"five more events:")
         print(f"{_what(five, whole)}\n{_flush_left(recs)}\n")
     folder.mkdir(parents=True, exist_ok=True)
     demo_figure(ids, clicks).savefig(folder/'demo.png', dpi=120)
-    record = dict(stream=stream.name, events=len(stream), bert_events=n, seed=seed, device=str(where), precision=where.precision,
+    record = dict(stream=stream.name, events=len(stream), bert_events=n, seed=seed,
+        device=str(where), precision=where.precision,
                   machine=machine(), ids=table.to_dict('index'), clicks=likes.to_dict('index'),
                   factors_change_rmse=[round(float(g), 5) for g in gain])
     (folder/'demo.json').write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n')

@@ -28,34 +28,53 @@ def _likeness(X, scale):
     return K/max(np.trace(K)/len(K), 1e-9)
 
 def _table(ids, **parts): # features, put together again
-    return pd.DataFrame(np.column_stack(list(parts.values())), index=ids, columns=[f'{o} {k}' for o,x in parts.items() for k in range(x.shape[1])])
+    return pd.DataFrame(np.column_stack(list(parts.values())), index=ids,
+        columns=[f'{o} {k}' for o,x in parts.items() for k in range(x.shape[1])])
 
 # %% ../nbs/45_hybrid.ipynb #221c4016
 def text_features( # lint: long
-    items,             # Stream, or DataFrame by item id: title, and year and genres where known; at least 2 rows
-    vectors=None,      # Text vectors in the order of the items; shape (n_items, d); None for `item_vectors` of `checkpoint`
+    # Stream, or DataFrame by item id: title, and year and genres where known; at least 2
+    # rows
+    items,
+    # Text vectors in the order of the items; shape (n_items, d); None for `item_vectors`
+    # of `checkpoint`
+    vectors=None,
     checkpoint='auto', # Which encoder, where `vectors` is None
     n_taste:int=32,    # Features for users' tastes; at least 1
     n_prior:int=16,    # Directions of the text for what everybody likes; at least 0
-)->pd.DataFrame:       # By item id: columns `taste 0`, …, `prior 0`, … and `near 0`, …; float64
-    """Features of items from their texts, genres and years: the main directions of equation (1), and plain columns.
+)->pd.DataFrame:  # By item id: columns `taste 0`, …, `prior 0`, … and `near 0`, …; float64
+    """Features of items from their texts, genres and years: the main directions of equation
+    (1), and plain columns.
 
-    No rating is used. Costs n_items³ operations, once; for catalogs beyond some thousand items fit it on a sample.
+    No rating is used. Costs n_items³ operations, once; for catalogs beyond some thousand items
+    fit it on a sample.
     Raises `ValueError` for tables and vectors that do not fit.
     Source: [Schölkopf, Smola and Müller 1998](https://doi.org/10.1162/089976698300017467)."""
     if isinstance(items, Stream): items = items.items
     n = len(items)
-    if n<2 or not items.index.is_unique: raise ValueError(f"text_features: {n} items, or an id twice; give a table with one row per item, at least 2")
-    if n_taste<1 or n_prior<0: raise ValueError(f"text_features: n_taste is {n_taste}, n_prior {n_prior}; use at least 1 and 0")
-    E = np.asarray(item_vectors(items, checkpoint) if vectors is None else vectors, dtype=np.float64)
-    if E.ndim!=2 or len(E)!=n: raise ValueError(f"text_features: vectors have shape {E.shape} for {n} items; give one row per item")
-    if not np.isfinite(E).all(): raise ValueError("text_features: vectors hold nan or inf; encode the items again")
+    if n<2 or not items.index.is_unique:
+        raise ValueError(f"text_features: {n} items, or an id twice; give a table with one "
+            f"row per item, at least 2")
+    if n_taste<1 or n_prior<0:
+        raise ValueError(f"text_features: n_taste is {n_taste}, n_prior {n_prior}; use at "
+            f"least 1 and 0")
+    E = np.asarray(item_vectors(items, checkpoint) if vectors is None else vectors,
+        dtype=np.float64)
+    if E.ndim!=2 or len(E)!=n:
+        raise ValueError(f"text_features: vectors have shape {E.shape} for {n} items; give "
+            f"one row per item")
+    if not np.isfinite(E).all():
+        raise ValueError("text_features: vectors hold nan or inf; encode the items again")
     E = E - E.mean(0)
-    G = items['genres'].fillna('').str.get_dummies(', ').to_numpy(np.float64) if 'genres' in items else np.zeros((n, 0))
-    year = pd.to_numeric(items['year'], errors='coerce').to_numpy(np.float64) if 'year' in items else np.full(n, np.nan)
-    year = np.nan_to_num((year - np.nanmean(year))/max(np.nanstd(year), 1e-9))[:,None] if np.isfinite(year).any() else np.zeros((n, 1))
+    G = (items['genres'].fillna('').str.get_dummies(', ').to_numpy(np.float64)
+        if 'genres' in items else np.zeros((n, 0)))
+    year = (pd.to_numeric(items['year'], errors='coerce').to_numpy(np.float64)
+        if 'year' in items else np.full(n, np.nan))
+    year = (np.nan_to_num((year - np.nanmean(year))/max(np.nanstd(year), 1e-9))[:,None]
+        if np.isfinite(year).any() else np.zeros((n, 1)))
     H = _unit(G) if G.size else np.zeros((n, 1))
-    size,Q = np.linalg.eigh(.3*_likeness(_unit(E), 1.) + .05*_likeness(H - H.mean(0), 1.) + .05*_likeness(year, .25))
+    size,Q = np.linalg.eigh(.3*_likeness(_unit(E), 1.) + .05*_likeness(H - H.mean(0), 1.)
+        + .05*_likeness(year, .25))
     taste = Q[:,:-n_taste-1:-1]*np.sqrt(np.maximum(size[:-n_taste-1:-1], 0))
     u,s,_ = np.linalg.svd(E, full_matrices=False)
     prior = u[:,:n_prior]*(s[:n_prior]/max(s[0], 1e-9))*np.sqrt(n)
@@ -65,19 +84,26 @@ def text_features( # lint: long
 def _features(model, features):
     if features is None: return [],*[np.zeros((0, 0))]*3
     who = type(model).__name__
-    if not isinstance(features, pd.DataFrame): raise TypeError(f"{who}: features is a {type(features).__name__}; give what text_features returned")
+    if not isinstance(features, pd.DataFrame):
+        raise TypeError(f"{who}: features is a {type(features).__name__}; give what "
+            f"text_features returned")
     parts = [[c for c in features if str(c).startswith(o)] for o in ('taste', 'prior', 'near')]
-    if not parts[0] or sum(map(len, parts))<features.shape[1] or not features.index.is_unique: raise ValueError(
-        f"{who}: features need columns 'taste …', 'prior …' and 'near …' alone, and each item once; give what text_features returned")
+    if not parts[0] or sum(map(len, parts))<features.shape[1] or not features.index.is_unique:
+        raise ValueError(
+        f"{who}: features need columns 'taste …', 'prior …' and 'near …' alone, and each item "
+        f"once; give what text_features returned")
     X = [features[o].to_numpy(np.float64) for o in parts]
     for x in X:
         if not np.isfinite(x).all(): raise ValueError(
-            f"{who}: features hold nan or inf for item {features.index[int((~np.isfinite(x).all(1)).argmax())]!r}; leave the item out")
+            f"{who}: features hold nan or inf for item "
+            f"{features.index[int((~np.isfinite(x).all(1)).argmax())]!r}; leave the item out")
     return features.index.tolist(),*map(np.ascontiguousarray, X)
 
-def _tuples(id): return tuple(map(_tuples, id)) if isinstance(id, list) else id # JSON has lists for tuples
+# JSON has lists for tuples
+def _tuples(id): return tuple(map(_tuples, id)) if isinstance(id, list) else id
 
-def _renamed(arrays, **names): return {names.get(o, o): x for o,x in arrays.items()} # as today's version calls them
+# as today's version calls them
+def _renamed(arrays, **names): return {names.get(o, o): x for o,x in arrays.items()}
 
 # %% ../nbs/45_hybrid.ipynb #56993053
 class _WithText(Timed): # learners that know items by their features before anyone has met them, and may be told the time
@@ -91,10 +117,13 @@ class _WithText(Timed): # learners that know items by their features before anyo
     def same_map(self): # rows of the first items must be the rows of the features
         if self._map is self.items_: return
         if self.items_.ids[:len(self._ids)]!=list(self._ids): raise ValueError(
-            f"{type(self).__name__}: features and rows of items differ in order; put it into a HybridStack, which keeps them together")
+            f"{type(self).__name__}: features and rows of items differ in order; put it into "
+            f"a HybridStack, which keeps them together")
         self._map = self.items_
 
-    def saved_params(self): return {o: x for o,x in super().saved_params().items() if o!='features'} # they are arrays
+    # they are arrays
+    def saved_params(self):
+        return {o: x for o,x in super().saved_params().items() if o!='features'}
 
 # %% ../nbs/45_hybrid.ipynb #73a9a5a8
 @njit(cache=True)
@@ -129,23 +158,32 @@ def ridge_sweep( # lint: long
 
 # %% ../nbs/45_hybrid.ipynb #0597112e
 class TextRidge(_WithText): # lint: long
-    """A ridge per user on frozen text: what a user's own ratings say about the features of items, on top of what `base` predicts.
+    """A ridge per user on frozen text: what a user's own ratings say about the features of
+    items, on top of what `base` predicts.
 
-    No other user's taste goes in, except through `base`. Items without features have a row of zeros. Features are saved with the
+    No other user's taste goes in, except through `base`. Items without features have a row of
+    zeros. Features are saved with the
     learner: loading needs no encoder.
-    Raises `TypeError` or `ValueError`, at the first call, for features or settings that are none.
-    Source: [Sherman and Morrison 1950](https://doi.org/10.1214/aoms/1177729893) for the update."""
+    Raises `TypeError` or `ValueError`, at the first call, for features or settings that are
+    none.
+    Source: [Sherman and Morrison 1950](https://doi.org/10.1214/aoms/1177729893) for the
+    update."""
     def __init__(self,
         features=None,           # What `text_features` returned; None for no text
-        base=None,               # A learner of ratings by ids whose residual is explained; None for the mean of all ratings
+        # A learner of ratings by ids whose residual is explained; None for the mean
+        # of all ratings
+        base=None,
         scale:float=1.,          # Factor on the features; above 0
-        const:float=.4,          # A user's constant: its standard deviation at the start; stars; at least 0
+        # A user's constant: its standard deviation at the start; stars; at least 0
+        const:float=.4,
         noise:float=.7,          # Variance of a rating around its score; stars²; above 0
         forget:float=1.,         # What an event leaves of the older ones; in (0, 1]
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
     ):
-        self.features,self.base,self.scale,self.const,self.noise,self.forget = features,base,scale,const,noise,forget
+        self.features,self.base,self.scale,self.const,self.noise,self.forget = (features,base,
+            scale,const,noise,forget)
         self.remember_seen,self.rating_range = remember_seen,rating_range
 
     rules = dict(scale=above(0), const=at_least(0), noise=above(0), forget=share)
@@ -153,16 +191,20 @@ class TextRidge(_WithText): # lint: long
 
     def check(self):
         super().check()
-        if isinstance(self.base, _WithText): raise TypeError(f"TextRidge: base is {self.base!r}, no learner of ratings by ids alone; give IncrementalALS(), …")
+        if isinstance(self.base, _WithText):
+            raise TypeError(f"TextRidge: base is {self.base!r}, no learner of ratings by ids "
+                f"alone; give IncrementalALS(), …")
         if self.base is not None: check_member(self, self.base)
 
     def begin(self):
         self._ids,self._taste,*_ = _features(self, self.features)
-        self.build(Members([RunningMean() if self.base is None else self.base], type(self).__name__))
+        self.build(Members([RunningMean() if self.base is None else self.base],
+            type(self).__name__))
 
     def build(self, base): # for the features that are there
         m = 1 + self._taste.shape[1]
-        self.rows_ = dict(user=Rows(dict(inverse=np.eye(m)), weights=((m,), np.float64), inverse=((m, m), np.float64)), item=Rows())
+        self.rows_ = dict(user=Rows(dict(inverse=np.eye(m)), weights=((m,), np.float64),
+            inverse=((m, m), np.float64)), item=Rows())
         base.adopt(self)
         self._below,self.base_ = base,base[0]
 
@@ -178,12 +220,17 @@ class TextRidge(_WithText): # lint: long
     def sweep(self, users, items, y, pred, learn):
         below,mine = np.empty(len(pred)),self.rows_['user']
         self._at_its_time(self.base_, self.base_.sweep, users, items, y, below, learn)
-        ridge_sweep(users, items, y, below, pred, self._taste, mine['weights'], mine['inverse'], float(self.scale), float(self.const),
+        ridge_sweep(users, items, y, below, pred, self._taste, mine['weights'],
+            mine['inverse'], float(self.scale), float(self.const),
                     float(self.noise), float(self.forget), learn)
 
-    def saved_params(self): return {o: x for o,x in super().saved_params().items() if o!='base'} # `state` names it
+    # `state` names it
+    def saved_params(self):
+        return {o: x for o,x in super().saved_params().items() if o!='base'}
     def arrays(self): return dict(taste=self._taste) | super().arrays() | self._below.arrays()
-    def state(self): return dict(feature_ids=list(self._ids), given=self.base is not None, learners=self._below.specs())
+    def state(self):
+        return dict(feature_ids=list(self._ids), given=self.base is not None,
+            learners=self._below.specs())
 
     def restore(self, arrays, config):
         self._ids,self._taste = [*map(_tuples, config['feature_ids'])],arrays['taste'].copy()
@@ -195,8 +242,11 @@ class TextRidge(_WithText): # lint: long
     @classmethod
     def upgrade(cls, config, arrays):
         if 'base_class' not in config: return config,arrays
-        base = {'class': config['base_class'], 'params': config['base_params'], **config['base_state']}
-        arrays = {'0.'+o[5:] if o.startswith('base.') else o: x for o,x in _renamed(arrays, weights='user_weights', inverse='user_inverse').items()}
+        base = {'class': config['base_class'], 'params': config['base_params'],
+            **config['base_state']}
+        arrays = {'0.'+o[5:] if o.startswith('base.') else o: x
+            for o,x in _renamed(arrays, weights='user_weights', inverse='user_inverse')
+            .items()}
         return {**config, 'given': config['base_given'], 'learners': [base]},arrays
 
 # %% ../nbs/45_hybrid.ipynb #d5c956f1
@@ -205,18 +255,21 @@ def filter_sweep( # lint: long
     users,       # Rows of users; shape (n,), int64; -1 for one never met
     items,       # Rows of items; shape (n,), int64; -1 for one never met
     y,           # Stars; shape (n,), float64; not read unless `learn`
-    now,         # When; shape (n,), float64; seconds; nan for `TICK` seconds after the user's last event
+    # When; shape (n,), float64; seconds; nan for `TICK` seconds after the user's last
+    # event
+    now,
     pred,        # Receives the predictions; shape (n,), float64
     taste,       # Φ by row of item; shape (n_known, k), float64
     prior,       # a by row of item; shape (n_known, p), float64
     user_w,      # States; shape (n_users, m), float64
     user_P,      # Their covariances; shape (n_users, m, m), float64
-    user_table,  # Count, sum of what items leave over, newest time; shape (n_users, 3), float64
+    # Count, sum of what items leave over, newest time; shape (n_users, 3), float64
+    user_table,
     item_table,  # Count, sum of what users leave over; shape (n_items, 2), float64
     mean,        # Sum and number of all observations, number of items met; shape (3,), float64
     weights,     # g of equation (4); shape (p+3,), float64
     inverse,     # Its inverse, float64
-    mf,          # Tables, mean, priors and drifts of GaussianMF, as `gaussian_sweep` takes them
+    mf,  # Tables, mean, priors and drifts of GaussianMF, as `gaussian_sweep` takes them
     mf_noise,    # Its noise; stars²
     memory,      # τ of the moods; shape (J,); seconds
     scales,      # s of the moods, c, α, β and v of equation (4); shape (J+4,)
@@ -249,7 +302,8 @@ def filter_sweep( # lint: long
         for j in range(J+1): x[j] = scales[j]
         x[J+1],x[J+2] = scales[J+1]*(g+b_i),scales[J+2]*popular
         for f in range(kt): x[J+3+f] = taste[i,f] if told else 0.
-        for f in range(kv): x[J+3+kt+f] = scales[J+3]*item_mean[i,f] if i>=0 and item_count[i]>0 else 0.
+        for f in range(kv):
+            x[J+3+kt+f] = scales[J+3]*item_mean[i,f] if i>=0 and item_count[i]>0 else 0.
         s,t = 0.,now[n]
         if u>=0 and user_table[u,0]>0:
             gap = TICK if np.isnan(t) else max(0., t-user_table[u,2])
@@ -265,8 +319,10 @@ def filter_sweep( # lint: long
             for f in range(m): x[f] /= root
             rls_update(user_w[u], user_P[u], x, (r-g-b_i-s)/root, 1., np.inf, room)
             rls_update(weights, inverse, z, r-g-.5*b_u, 1., np.inf, room_z)
-            gaussian_sweep(users[n:n+1], items[n:n+1], y[n:n+1], one, two, user_mean, user_var, user_count, item_mean, item_var, item_count,
-                           mf_total, user_prior, item_prior, user_drift, item_drift, mf_noise, True)
+            gaussian_sweep(users[n:n+1], items[n:n+1], y[n:n+1], one, two, user_mean, user_var,
+                user_count, item_mean, item_var, item_count,
+                           mf_total, user_prior, item_prior, user_drift, item_drift, mf_noise,
+                           True)
             if count==0: mean[2] += 1
             user_table[u,2] = 0. if np.isnan(t) else t
             user_table[u,0] += 1
@@ -278,36 +334,48 @@ def filter_sweep( # lint: long
 
 # %% ../nbs/45_hybrid.ipynb #c606c281
 class TextFilter(_WithText): # lint: long
-    """A Kalman filter per user over moods, frozen text and collaborative factors, on top of a ridge for all and shrunken items: equation (4).
+    """A Kalman filter per user over moods, frozen text and collaborative factors, on top of a
+    ridge for all and shrunken items: equation (4).
 
-    An update sees the new event and no other, and needs no step size. m² numbers are kept per user, m = 6 + features + n_factors.
-    Features are saved with the learner: loading needs no encoder. How long moods last, noise and shrinkage may change; variances of
-    the state's start are baked in. Raises `TypeError` or `ValueError`, at the first call, for features or settings that are none.
-    Source: [Kalman 1960](https://doi.org/10.1115/1.3662552); [Hartikainen and Särkkä 2010](https://doi.org/10.1109/MLSP.2010.5589113) for kernels over time."""
+    An update sees the new event and no other, and needs no step size. m² numbers are kept per
+    user, m = 6 + features + n_factors.
+    Features are saved with the learner: loading needs no encoder. How long moods last, noise
+    and shrinkage may change; variances of
+    the state's start are baked in. Raises `TypeError` or `ValueError`, at the first call, for
+    features or settings that are none.
+    Source: [Kalman 1960](https://doi.org/10.1115/1.3662552); [Hartikainen and Särkkä
+    2010](https://doi.org/10.1109/MLSP.2010.5589113) for kernels over time."""
     def __init__(self,
         features=None,           # What `text_features` returned; None for no text
         memory:tuple=(20., 1_000., 100_000.), # How long moods last; seconds; above 0
         mood:tuple=(.1, .07, .03), # Their variances; stars²; at least 0, one per memory
         const:float=.15,         # Variance of a user's constant; stars²; at least 0
-        quality:float=.35,       # Standard deviation of how much a user cares for quality; at least 0
+        # Standard deviation of how much a user cares for quality; at least 0
+        quality:float=.35,
         popularity:float=.2,     # The same for popularity; stars; at least 0
         factors:float=.8,        # The same for the factors of `GaussianMF`; √stars; at least 0
         n_factors:int=12,        # How many of them
         noise:float=.9,          # Variance of a rating around its score; stars²; above 0
         l2:float=60.,            # Penalty on what everybody likes; above 0
-        shrink_item:float=8.,    # Residuals of size zero that an item's bias starts with; events; above 0
+        # Residuals of size zero that an item's bias starts with; events; above 0
+        shrink_item:float=8.,
         shrink_user:float=3.,    # The same for users, in what items learn from; above 0
         seed:int=0,              # Of the random start of factors
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
     ):
-        self.features,self.memory,self.mood,self.const,self.quality,self.popularity = features,memory,mood,const,quality,popularity
-        self.factors,self.n_factors,self.noise,self.l2,self.shrink_item,self.shrink_user = factors,n_factors,noise,l2,shrink_item,shrink_user
+        self.features,self.memory,self.mood,self.const,self.quality,self.popularity = (
+            features,memory,mood,const,quality,popularity)
+        self.factors,self.n_factors,self.noise,self.l2,self.shrink_item,self.shrink_user = (
+            factors,n_factors,noise,l2,shrink_item,shrink_user)
         self.seed,self.remember_seen,self.rating_range = seed,remember_seen,rating_range
 
-    rules = dict(const=at_least(0), quality=at_least(0), popularity=at_least(0), factors=at_least(0), n_factors=count(), noise=above(0), l2=above(0),
+    rules = dict(const=at_least(0), quality=at_least(0), popularity=at_least(0),
+        factors=at_least(0), n_factors=count(), noise=above(0), l2=above(0),
                  shrink_item=above(0), shrink_user=above(0))
-    baked,tuples = ('features', 'mood', 'const', 'quality', 'popularity', 'factors', 'l2'),('memory', 'mood', 'rating_range')
+    baked,tuples = ('features', 'mood', 'const', 'quality', 'popularity', 'factors',
+        'l2'),('memory', 'mood', 'rating_range')
 
     def check(self):
         super().check()
@@ -320,8 +388,10 @@ class TextFilter(_WithText): # lint: long
     def build(self): # for the features that are there
         self.mf_ = GaussianMF(self.n_factors, seed=self.seed)
         self.mf_.ready()
-        p,m,f = self._prior.shape[1]+3,len(self.memory)+3+self._taste.shape[1]+self.n_factors,np.float64
-        self.rows_ = dict(user=Rows(dict(covariance=np.eye(m)), state=((m,), f), covariance=((m, m), f), table=((3,), f)), item=Rows(table=((2,), f)))
+        p,m,f = (self._prior.shape[1]+3,len(self.memory)+3+self._taste.shape[1]+self.n_factors,
+            np.float64)
+        self.rows_ = dict(user=Rows(dict(covariance=np.eye(m)), state=((m,), f),
+            covariance=((m, m), f), table=((3,), f)), item=Rows(table=((2,), f)))
         self.mean_,self.weights_,self.inverse_ = np.zeros(3),np.zeros(p),np.eye(p)/self.l2
         self._scales = np.r_[np.sqrt(self.mood), np.sqrt(self.const), self.quality, self.popularity, self.factors]
 
@@ -335,26 +405,39 @@ class TextFilter(_WithText): # lint: long
         super().wipe_user(u)
 
     def sweep(self, users, items, y, pred, learn):
-        filter_sweep(users, items, y, self._moments(len(pred), learn), pred, self._taste, self._prior, *self.rows_['user'].tables.values(), self.rows_['item']['table'],
-                     self.mean_, self.weights_, self.inverse_, self.mf_.tables(), float(self.mf_.noise), np.array(self.memory, dtype=np.float64),
-                     self._scales, float(self.noise), float(self.shrink_item), float(self.shrink_user), learn)
+        filter_sweep(users, items, y, self._moments(len(pred), learn), pred, self._taste,
+            self._prior, *self.rows_['user'].tables.values(), self.rows_['item']['table'],
+                     self.mean_, self.weights_, self.inverse_, self.mf_.tables(),
+                     float(self.mf_.noise), np.array(self.memory, dtype=np.float64),
+                     self._scales, float(self.noise), float(self.shrink_item),
+                     float(self.shrink_user), learn)
 
-    def arrays(self): return dict(taste=self._taste, prior=self._prior, near=self._near, mean=self.mean_, weights=self.weights_, inverse=self.inverse_,
-                                  **{f'mf.{o}': x for o,x in self.mf_.arrays().items()}) | super().arrays()
-    def state(self): return dict(feature_ids=list(self._ids), mf=self.mf_.state()) | super().state()
+    def arrays(self):
+        return dict(taste=self._taste, prior=self._prior, near=self._near, mean=self.mean_,
+            weights=self.weights_, inverse=self.inverse_,
+                                  **{f'mf.{o}': x
+                                  for o,x in self.mf_.arrays().items()}) | super().arrays()
+    def state(self):
+        return dict(feature_ids=list(self._ids), mf=self.mf_.state()) | super().state()
 
     def restore(self, arrays, config):
-        self._ids,self._taste,self._prior,self._near = [*map(_tuples, config['feature_ids'])],*(arrays[o].copy() for o in ('taste', 'prior', 'near'))
-        if self._ids: self.__dict__['features'] = _table(self._ids, taste=self._taste, prior=self._prior, near=self._near)
+        self._ids,self._taste,self._prior,self._near = ([*map(_tuples, config['feature_ids'])],
+            *(arrays[o].copy() for o in ('taste', 'prior', 'near')))
+        if self._ids:
+            self.__dict__['features'] = _table(self._ids, taste=self._taste, prior=self._prior,
+                near=self._near)
         self.build()
         super().restore(arrays, config)
-        self.mean_,self.weights_,self.inverse_ = (arrays[o].copy() for o in ('mean', 'weights', 'inverse'))
-        self.mf_.restore({o[3:]: x for o,x in arrays.items() if o.startswith('mf.')}, config['mf'])
+        self.mean_,self.weights_,self.inverse_ = (arrays[o].copy()
+            for o in ('mean', 'weights', 'inverse'))
+        self.mf_.restore({o[3:]: x for o,x in arrays.items() if o.startswith('mf.')},
+            config['mf'])
 
     @classmethod
     def upgrade(cls, config, arrays):
         params = {'popularity' if o=='popular' else o: x for o,x in config['params'].items()}
-        return {**config, 'params': params},_renamed(arrays, state='user_state', covariance='user_covariance')
+        return ({**config, 'params': params},_renamed(arrays, state='user_state',
+            covariance='user_covariance'))
 
 # %% ../nbs/45_hybrid.ipynb #421add51
 @njit(cache=True)
@@ -362,7 +445,9 @@ def neighbor_sweep( # lint: long
     users,    # Rows of users; shape (n,), int64; -1 for one never met
     items,    # Rows of items; shape (n,), int64; -1 for one never met
     left,     # What the filter left over; shape (n,), float64; stars; not read unless `learn`
-    out,      # Receives the columns, sums and means by text (two curves) and by ratings, zero for strangers; shape (n, 7), float64
+    # Receives the columns, sums and means by text (two curves) and by ratings, zero for
+    # strangers; shape (n, 7), float64
+    out,
     alike,    # Likeness of texts, e^{4(cos - 1)}; shape (n_known, n_known), float32
     past,     # Items of each user's newest events, a ring; shape (n_users, size), int64
     past_left, # What was left over there; shape (n_users, size), float64
@@ -388,7 +473,8 @@ def neighbor_sweep( # lint: long
                 w = products[i,j]/(together[i,j]+30.)
                 v = together[i,j]/(together[i,j]+40.)
                 s,ds,t,dt = s+w*r,ds+abs(w),t+v*r,dt+v
-            out[n,0],out[n,1],out[n,2],out[n,3],out[n,4],out[n,5],out[n,6] = a,a/(da+.3),b,b/(db+.3),s,s/(ds+1),t/(dt+3)
+            out[n,0],out[n,1],out[n,2],out[n,3],out[n,4],out[n,5],out[n,6] = (a,a/(da+.3),b,
+                b/(db+.3),s,s/(ds+1),t/(dt+3))
         if learn:
             for k in range(m):
                 j = past[u,k]
@@ -409,7 +495,8 @@ def like_sweep(
     middle,  # The score that counts as zero
     learn,   # Learn, or only predict?
 ):
-    "A logistic curve by Newton's step per event: the RLS of equation (3) of `mf_als`, each event weighted by p (1 - p)."
+    """A logistic curve by Newton's step per event: the RLS of equation (3) of `mf_als`, each
+    event weighted by p (1 - p)."""
     x,room = np.ones(2),np.empty(2)
     for n in range(len(score)):
         x[0],x[1] = 1.,score[n]-middle
@@ -425,25 +512,33 @@ _PAST = 512 # events of a user that neighbors are looked up in
 
 # %% ../nbs/45_hybrid.ipynb #a0a9ceac
 class HybridStack(_WithText, OnlineStack): # lint: long
-    """`OnlineStack` with a `TextFilter` among its learners, and its residuals on near items: ratings and text, weighed by what has worked.
+    """`OnlineStack` with a `TextFilter` among its learners, and its residuals on near items:
+    ratings and text, weighed by what has worked.
 
-    Keeps 2 n_items² numbers for neighbors by ratings (float32), and the newest 512 events of each user.
+    Keeps 2 n_items² numbers for neighbors by ratings (float32), and the newest 512 events of
+    each user.
 
-    `like_from` makes it predict P(rating ≥ like_from) instead of stars; it still learns from ratings. Features are saved with it:
+    `like_from` makes it predict P(rating ≥ like_from) instead of stars; it still learns from
+    ratings. Features are saved with it:
     loading needs no encoder.
-    Raises `TypeError` or `ValueError`, at the first call, for features, learners or settings that are none.
-    Source: [Wolpert 1992](https://doi.org/10.1016/S0893-6080(05)80023-1), stacked generalization, here on a stream."""
+    Raises `TypeError` or `ValueError`, at the first call, for features, learners or settings
+    that are none.
+    Source: [Wolpert 1992](https://doi.org/10.1016/S0893-6080(05)80023-1), stacked
+    generalization, here on a stream."""
     def __init__(self,
         features=None,           # What `text_features` returned; None for no text
         learners:list|None=None, # Learners beside the filter; None: those of `OnlineStack`
         like_from=None,          # None for stars; a number of stars for P(rating ≥ like_from)
         l2:float=10.,            # Penalty on the weights; above 0
-        forget:float=.9998,      # What an event leaves of the older ones in the weights; in (0, 1]
-        shrink:float=3.,         # Residuals of size zero that every fading mean starts with; events; above 0
+        forget:float=.9998,  # What an event leaves of the older ones in the weights; in (0, 1]
+        # Residuals of size zero that every fading mean starts with; events; above 0
+        shrink:float=3.,
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
     ):
-        self.features,self.learners,self.like_from,self.l2,self.forget,self.shrink = features,learners,like_from,l2,forget,shrink
+        self.features,self.learners,self.like_from,self.l2,self.forget,self.shrink = (features,
+            learners,like_from,l2,forget,shrink)
         self.remember_seen,self.rating_range = remember_seen,rating_range
 
     rules = {**OnlineStack.rules, 'like_from': optional(finite)}
@@ -454,8 +549,10 @@ class HybridStack(_WithText, OnlineStack): # lint: long
     def begin(self):
         super().begin()
         L,width = len(self.learners_),self.rows_['user']['table'].shape[1]
-        self.rows_['user'] = Rows(table=((width,), np.float64), past=((_PAST,), np.int64), left=((_PAST,), np.float64), counts=((), np.int64))
-        self.weights_ = np.r_[np.full(L-1, .3/max(L-1, 1)), .7 if L>1 else 1., np.zeros(self.n_more)]
+        self.rows_['user'] = Rows(table=((width,), np.float64), past=((_PAST,), np.int64),
+            left=((_PAST,), np.float64), counts=((), np.int64))
+        self.weights_ = np.r_[np.full(L-1, .3/max(L-1, 1)), .7 if L>1 else 1.,
+            np.zeros(self.n_more)]
         self._products,self._together = (np.zeros((0, 0), dtype=np.float32) for _ in range(2))
         self.like_,self.like_inverse_ = np.array([0., 2.]),np.eye(2)
 
@@ -467,14 +564,17 @@ class HybridStack(_WithText, OnlineStack): # lint: long
         super().grow(n_users, n_items)
         if n_items>len(self._products):
             size = max(n_items, 2*len(self._products))
-            self._products,self._together = (np.pad(o, (0, size-len(o))) for o in (self._products, self._together))
+            self._products,self._together = (np.pad(o, (0, size-len(o)))
+                for o in (self._products, self._together))
 
     def columns(self, users, items, y, learn):
         text,near,mine = self.learners_[-1],np.empty((len(users), 7)),self.rows_['user']
         given = super().columns(users, items, y, learn)
-        if self._alike is None: self._alike = np.exp(4*(text._near@text._near.T - 1)).astype(np.float32)
+        if self._alike is None:
+            self._alike = np.exp(4*(text._near@text._near.T - 1)).astype(np.float32)
         left = y - given[:,len(self.learners_)-1] if learn else np.empty(0)
-        neighbor_sweep(users, items, left, near, self._alike, mine['past'], mine['left'], mine['counts'], self._products, self._together, learn)
+        neighbor_sweep(users, items, left, near, self._alike, mine['past'], mine['left'],
+            mine['counts'], self._products, self._together, learn)
         return np.column_stack([given, near])
 
     def sweep(self, users, items, y, pred, learn):
@@ -484,21 +584,26 @@ class HybridStack(_WithText, OnlineStack): # lint: long
         super().sweep(users, items, y + .5*like, pred, learn)
         like_sweep(pred, like, self.like_, self.like_inverse_, bar, learn)
 
-    def from_stars(self, s): return super().from_stars(s) if self.like_from is None else s # a probability has no unit
+    # a probability has no unit
+    def from_stars(self, s): return super().from_stars(s) if self.like_from is None else s
 
     def arrays(self):
         i = len(self.items_)
-        return super().arrays() | dict(like=self.like_, like_inverse=self.like_inverse_, products=self._products[:i,:i].copy(),
+        return super().arrays() | dict(like=self.like_, like_inverse=self.like_inverse_,
+            products=self._products[:i,:i].copy(),
                                        together=self._together[:i,:i].copy())
 
     def restore(self, arrays, config):
         super().restore(arrays, config)
         if config['given']: self.__dict__['learners'] = self.learners[:-1]
         self.__dict__['features'] = self.learners_[-1].features
-        self.like_,self.like_inverse_,self._products,self._together = (arrays[o].copy() for o in ('like', 'like_inverse', 'products', 'together'))
+        self.like_,self.like_inverse_,self._products,self._together = (arrays[o].copy()
+            for o in ('like', 'like_inverse', 'products', 'together'))
 
     @classmethod
     def upgrade(cls, config, arrays):
         config,arrays = super().upgrade(config, arrays)
-        learners = [{**o, 'params': TextFilter.upgrade(o, {})[0]['params']} if o['class']=='TextFilter' else o for o in config['learners']]
-        return {**config, 'learners': learners},_renamed(arrays, past='user_past', left='user_left', counts='user_counts')
+        learners = [{**o, 'params': TextFilter.upgrade(o, {})[0]['params']}
+            if o['class']=='TextFilter' else o for o in config['learners']]
+        return ({**config, 'learners': learners},
+            _renamed(arrays, past='user_past', left='user_left', counts='user_counts'))

@@ -25,7 +25,9 @@ from .vectors import aligned_zeros
 def grow_rows(
     table:np.ndarray, # Rows in use come first; shape (capacity, …)
     n_rows:int,       # How many rows are needed
-)->np.ndarray:        # The table itself if it has room, else a copy with at least twice the room; new rows are 0
+    # The table itself if it has room, else a copy with at least twice the room; new rows
+    # are 0
+)->np.ndarray:
     "Make room by doubling; rows that were there keep their bits."
     if n_rows<=len(table): return table
     new = aligned_zeros((max(n_rows, 2*len(table), 8), *table.shape[1:]), dtype=table.dtype)
@@ -37,13 +39,14 @@ _KINDS = {int: 'an integer', str: 'a string', bool: 'a bool', tuple: 'a tuple'}
 
 def _kind(key): return key[0] if isinstance(key, tuple) else type(key)
 
-class _Index: # lint: long; what only serves speed: how ids are added, and how a column of integers is found
+class _Index: # lint: long; only for speed: how ids are added, how a column of integers is found
     def _tell(self, key, id):
         kind = _kind(key)
         if kind in self._kinds or kind in self._said or not self._kinds: return
         self._said.add(kind)
         there = ' or '.join(_KINDS.get(o, o.__name__) for o in self._kinds)
-        warn_reader(f"{self.what} {_plain(id)!r} is {_KINDS.get(kind, kind.__name__)}, but each of the {len(self._rows):,} {self.what}s "
+        warn_reader(f"{self.what} {_plain(id)!r} is {_KINDS.get(kind, kind.__name__)}, but "
+            f"each of the {len(self._rows):,} {self.what}s "
                     f"met so far is {there}: 12 and '12' are two ids; convert one of them")
 
     def _add(self, key, id):
@@ -77,19 +80,24 @@ class _Index: # lint: long; what only serves speed: how ids are added, and how a
             elif id<self._limit(): self._cover(id)
         return row
 
-    def _limit(self): return 65_536 + 16*len(self.ids) # beyond this, ids are too sparse for a table
+    # beyond this, ids are too sparse for a table
+    def _limit(self): return 65_536 + 16*len(self.ids)
 
     def _cover(self, top):
         old = self._small
         if top<len(old): return
         new = grow_rows(old, top+1)
-        known = [(id, row) for id,row in self._rows.items() if type(id) is int and len(old)<=id<len(new)]
+        known = [(id, row) for id,row in self._rows.items() if type(id) is int
+            and len(old)<=id<len(new)]
         if known: new[[id for id,_ in known]] = [row+1 for _,row in known]
         self._small = new
-        old[:1] = -1 # a compiled learner may still hold this table; -1 tells it that ids have moved
+        # a compiled learner may still hold this table; -1 tells it that ids have moved
+        old[:1] = -1
 
     def _find(self, keys):
-        if not isinstance(keys, np.ndarray): return np.fromiter(map(self._rows.get, keys, repeat(-1)), dtype=np.int64, count=len(keys))
+        if not isinstance(keys, np.ndarray):
+            return np.fromiter(map(self._rows.get, keys, repeat(-1)), dtype=np.int64,
+                count=len(keys))
         top = int(keys.max()) if len(keys) else -1
         if len(keys) and (keys.min()<0 or top>=self._limit()): return self._find(keys.tolist())
         self._cover(top)
@@ -97,14 +105,19 @@ class _Index: # lint: long; what only serves speed: how ids are added, and how a
 
 # %% ../nbs/12a_learner.ipynb #38f66a1c
 class IdMap(_Index): # lint: long
-    "Row numbers 0, 1, 2, … for ids, in the order in which they were first met; 1, '1' and True are three ids."
+    """Row numbers 0, 1, 2, … for ids, in the order in which they were first met; 1, '1' and
+    True are three ids."""
     def __init__(self,
         ids=(),      # Ids to begin with, in row order; None for a row that was given back
         what:str='id', # What warnings call an id: 'user', 'item'
     ):
         self.ids,self._rows,self.what,self._kinds,self._said = [],{},what,set(),set()
-        self._small = np.zeros(0, dtype=np.int64) # row + 1 of the ids 0, 1, 2, …: columns of small ints are looked up at once
-        for o in ids: self.ids.append(None) if o is None else None if o in self else self._add(_key(o), o) # without a word: they were met before
+        # row + 1 of the ids 0, 1, 2, …: columns of small ints are looked up at once
+        self._small = np.zeros(0, dtype=np.int64)
+        # without a word: they were met before
+        for o in ids:
+            self.ids.append(None) if o is None else None if o in self else self._add(_key(o),
+                o)
 
     def __len__(self): return len(self.ids)
     def __contains__(self, id): return _key(id) in self._rows
@@ -122,12 +135,15 @@ class IdMap(_Index): # lint: long
 
     def keys(self,
         ids:np.ndarray, # Ids; shape (n,)
-    ):                  # What stands for them in the dictionary: a list, or the ids themselves where they are integers
+    # What stands for them in the dictionary: a list, or the ids where they are integers
+    ):
         "Check ids before anything is added: what cannot be an id raises here."
         if ids.dtype.kind in 'iu': return ids
-        if ids.dtype.kind=='O' and pd.api.types.infer_dtype(ids, skipna=False)=='string': return ids.tolist()
+        if ids.dtype.kind=='O' and pd.api.types.infer_dtype(ids, skipna=False)=='string':
+            return ids.tolist()
         try: return [_key(o) for o in ids]
-        except (TypeError, ValueError) as e: raise type(e)(f"IdMap: {e}; ids are ints, strings, or tuples of them") from None
+        except (TypeError, ValueError) as e:
+            raise type(e)(f"IdMap: {e}; ids are ints, strings, or tuples of them") from None
 
     def rows(self,
         ids:np.ndarray,  # Ids; shape (n,)
@@ -177,26 +193,27 @@ class IdMap(_Index): # lint: long
         del self.ids[n:]
 
 # %% ../nbs/12a_learner.ipynb #25e457a6
-def _number(x): return isinstance(x, Real) and not isinstance(x, (bool, np.bool_)) and np.isfinite(x)
+def _number(x):
+    return isinstance(x, Real) and not isinstance(x, (bool, np.bool_)) and np.isfinite(x)
 def _whole(x): return isinstance(x, Integral) and not isinstance(x, (bool, np.bool_))
 
 def above(
     low, # The bound; not allowed itself
 ):       # A rule: a test, and words for the message
     "A finite number above a bound."
-    return (lambda x: _number(x) and x>low), f'a number above {low:g}'
+    return lambda x: _number(x) and x>low, f'a number above {low:g}'
 
 def at_least(
     low, # The bound; allowed
 ):       # A rule
     "A finite number of at least a bound."
-    return (lambda x: _number(x) and x>=low), f'a number of at least {low:g}'
+    return lambda x: _number(x) and x>=low, f'a number of at least {low:g}'
 
 def count(
     low=0, # The least
 ):         # A rule
     "A whole number."
-    return (lambda x: _whole(x) and x>=low), f'a whole number, at least {low}'
+    return lambda x: _whole(x) and x>=low, f'a whole number, at least {low}'
 
 def one_of(
     *names, # Strings
@@ -208,18 +225,22 @@ def optional(
     rule, # Another rule
 ):        # A rule
     "What another rule allows, or None."
-    return (lambda x: x is None or rule[0](x)), f'{rule[1]}, or None'
+    return lambda x: x is None or rule[0](x), f'{rule[1]}, or None'
 
-share = (lambda x: _number(x) and 0<x<=1), 'a number in (0, 1]'
+share = lambda x: _number(x) and 0<x<=1, 'a number in (0, 1]'
 finite = _number, 'a finite number'
-yes_no = (lambda x: isinstance(x, (bool, np.bool_))), 'True or False'
-two_numbers = (lambda x: len(x)==2 and _number(x[0]) and _number(x[1]) and x[0]<x[1]), 'two numbers, the lower one first'
+yes_no = lambda x: isinstance(x, (bool, np.bool_)), 'True or False'
+two_numbers = (lambda x: len(x)==2 and _number(x[0]) and _number(x[1])
+    and x[0]<x[1]), 'two numbers, the lower one first'
 
 def check_settings(
     model,   # Whose settings
-    **rules, # Name of a setting to a rule: `above(0)`, `at_least(0)`, `count(1)`, `share`, `one_of('a', 'b')`, `optional(…)`
+    # Name of a setting to a rule: `above(0)`, `at_least(0)`, `count(1)`, `share`,
+    # `one_of('a', 'b')`, `optional(…)`
+    **rules,
 )->None:     # Nothing
-    "Check settings before anything is built. Raises `ValueError` that names the first one outside its range."
+    """Check settings before anything is built. Raises `ValueError` that names the first one
+    outside its range."""
     for name,(test,words) in rules.items():
         x = getattr(model, name)
         try: good = bool(test(x))
@@ -231,17 +252,21 @@ def event_weights(
     n:int,   # How many events there are
     who:str, # Name for error messages
 ):           # The same; float64; or None
-    "Check weights of events. Raises `ValueError` unless there is one finite number of at least 0 per event."
+    """Check weights of events. Raises `ValueError` unless there is one finite number of at
+    least 0 per event."""
     if weight is None: return None
     try:
         out = _array(weight, 'sample_weight', who)
         kind = out.dtype.kind
-        if kind not in 'biufO' or kind=='O' and any(isinstance(o, (str, bytes)) for o in out.ravel().tolist()): raise TypeError
+        if kind not in 'biufO' or kind=='O' and any(isinstance(o, (str, bytes))
+            for o in out.ravel().tolist()): raise TypeError
         out = np.ascontiguousarray(out, dtype=np.float64)
     except (TypeError, ValueError): raise ValueError(
-        f"{who}: sample_weight is not a number in every row; give one finite number of at least 0 per event") from None
+        f"{who}: sample_weight is not a number in every row; give one finite number of at "
+        f"least 0 per event") from None
     if out.shape!=(n,) or not (np.isfinite(out) & (out>=0)).all(): raise ValueError(
-        f"{who}: sample_weight has shape {out.shape} for {n} events; give one finite number of at least 0 per event")
+        f"{who}: sample_weight has shape {out.shape} for {n} events; give one finite number "
+        f"of at least 0 per event")
     return out
 
 # %% ../nbs/12a_learner.ipynb #c92275e3
@@ -258,7 +283,8 @@ class _Configured(BaseEstimator): # lint: long
         object.__setattr__(self, '_lock', threading.RLock())
         return self
 
-    def __getstate__(self): return {o: v for o,v in super().__getstate__().items() if o!='_lock'}
+    def __getstate__(self):
+        return {o: v for o,v in super().__getstate__().items() if o!='_lock'}
 
     def _who(self, method): return f'{type(self).__name__}.{method}'
 
@@ -270,11 +296,15 @@ class _Configured(BaseEstimator): # lint: long
     def check(self):
         common = dict(seed=count(), remember_seen=yes_no, rating_range=optional(two_numbers))
         names = self._get_param_names()
-        check_settings(self, **{o: rule for o,rule in common.items() if o in names and o not in self.rules}, **self.rules)
-        if not isinstance(self.remedies, (tuple, list)) or not all(isinstance(o, Remedy) for o in self.remedies): raise ValueError(
-            f"{type(self).__name__}: remedies is {self.remedies!r}; give a tuple of remedies, such as (Reservoir(),)")
+        check_settings(self, **{o: rule for o,rule in common.items() if o in names
+            and o not in self.rules}, **self.rules)
+        if not isinstance(self.remedies, (tuple, list)) or not all(isinstance(o, Remedy)
+            for o in self.remedies): raise ValueError(
+            f"{type(self).__name__}: remedies is {self.remedies!r}; give a tuple of remedies, "
+            f"such as (Reservoir(),)")
         for a,b in combinations(self.remedies, 2):
-            if why := a.clash(b): raise ValueError(f"{type(self).__name__}: remedies hold two {why}")
+            if why := a.clash(b):
+                raise ValueError(f"{type(self).__name__}: remedies hold two {why}")
 
     def begin(self): pass    # make empty tables
     def refresh(self): pass  # a setting has changed
@@ -296,16 +326,19 @@ class _Configured(BaseEstimator): # lint: long
     def start(self): self.begin()
 
     def __setattr__(self, name, value):
-        known = name[0]!='_' and name[-1]!='_' and '_is_ready' in self.__dict__ and (name=='remedies' or name in self._get_param_names())
+        known = (name[0]!='_' and name[-1]!='_' and '_is_ready' in self.__dict__
+            and (name=='remedies' or name in self._get_param_names()))
         self._change({name: value}) if known else object.__setattr__(self, name, value)
 
     def set_params(self,
         **params, # Settings by name
     ):            # The learner itself
-        """Change settings. After the first event this works at once for all but those that are baked into the tables; before it, they are
+        """Change settings. After the first event this works at once for all but those that are
+        baked into the tables; before it, they are
         checked when they are first used.
 
-        Raises `ValueError` for an unknown name, a value outside its range, or a setting that is baked in; nothing has changed then."""
+        Raises `ValueError` for an unknown name, a value outside its range, or a setting that
+        is baked in; nothing has changed then."""
         if '_is_ready' in self.__dict__: self._change(params)
         else: super().set_params(**params)
         return self
@@ -315,10 +348,16 @@ class _Configured(BaseEstimator): # lint: long
             names = [*dict.fromkeys([*self._get_param_names(), 'remedies'])]
             for name in new:
                 head = name.partition('__')[0]
-                if head not in names: raise ValueError(f"{type(self).__name__}: there is no setting {name!r}; there are {', '.join(names)}")
-                if self.n_ and (head!=name or head in self.baked or head in _BAKED) and not _same(self.get_params().get(name), new[name]): raise ValueError(
-                    f"{type(self).__name__}: {name} cannot change to {new[name]!r} after the first event, what was learned is built on "
-                    f"{self.get_params().get(name)!r}; start anew with clone(learner).set_params({name}=…)")
+                if head not in names:
+                    raise ValueError(f"{type(self).__name__}: there is no setting {name!r}; "
+                        f"there are {', '.join(names)}")
+                if self.n_ and (head!=name or head in self.baked
+                    or head in _BAKED) and not _same(self.get_params().get(name),
+                    new[name]): raise ValueError(
+                    f"{type(self).__name__}: {name} cannot change to {new[name]!r} after the "
+                    f"first event, what was learned is built on "
+                    f"{self.get_params().get(name)!r}; start anew with "
+                    f"clone(learner).set_params({name}=…)")
             if not self.n_: # nothing was learned: begin again when asked
                 for o in set(self.__dict__) - set(names) - {'_lock'}: del self.__dict__[o]
                 if 'remedies' in new: self.__dict__['remedies'] = new.pop('remedies')
@@ -332,7 +371,9 @@ class _Configured(BaseEstimator): # lint: long
             self.refresh()
 
 
-_BAKED = 'n_factors','loss','target','seed','init_std','remember_seen','rating_range','remedies','max_rows' # wherever they occur
+# wherever they occur
+_BAKED = ('n_factors','loss','target','seed','init_std','remember_seen','rating_range',
+    'remedies','max_rows')
 
 def _same(a, b):
     if a is b: return True
@@ -345,14 +386,19 @@ def find_class(
     name:str,  # A class's name, as a checkpoint has it
     who:str='from_pretrained', # Name for error messages
 )->type:       # The class
-    "A class by its name, among those that are imported and those that the package knows. Raises `ValueError` for any other."
+    """A class by its name, among those that are imported and those that the package knows.
+    Raises `ValueError` for any other."""
     import recinc_nb
-    def met(cls): return next((o for k in reversed(cls.__subclasses__()) if (o := met(k))), cls if cls.__name__==name else None)
+    def met(cls):
+        return next((o for k in reversed(cls.__subclasses__()) if (o := met(k))), cls
+            if cls.__name__==name else None)
     found = met(base) # what is defined here goes before the package's class of the same name
     if not found and name in recinc_nb.__all__:
         getattr(recinc_nb, name) # loads its module
         found = met(base)
-    if not found: raise ValueError(f"{who}: no {base.__name__} is called {name!r} here; import its module first")
+    if not found:
+        raise ValueError(f"{who}: no {base.__name__} is called {name!r} here; import "
+            f"its module first")
     return found
 
 def _json(x): # settings as JSON has them
@@ -363,7 +409,8 @@ def learner_spec(
     learner, # A learner, or a remedy
 )->dict:     # Its class and settings, for `from_spec`
     "What a file says of a learner inside another."
-    params = learner.saved_params() if isinstance(learner, Learner) else learner.get_params(deep=False)
+    params = (learner.saved_params() if isinstance(learner, Learner)
+        else learner.get_params(deep=False))
     return {'class': type(learner).__name__, 'params': {o: _json(x) for o,x in params.items()}}
 
 def from_spec(
@@ -373,49 +420,67 @@ def from_spec(
 ):              # A new one with the same settings, without a state
     "The learner, or remedy, that a spec describes."
     cls = find_class(base, spec['class'], who)
-    return cls(**{o: tuple(x) if isinstance(x, list) and o in getattr(cls, 'tuples', ()) else x for o,x in spec['params'].items()})
+    return cls(**{o: tuple(x) if isinstance(x, list) and o in getattr(cls, 'tuples', ())
+        else x for o,x in spec['params'].items()})
 
 # %% ../nbs/12a_learner.ipynb #b2a12c61
 class Learner(_Configured): # lint: long
-    """What every learner is: settings that are checked, a state that is saved and resumed, and one lock.
+    """What every learner is: settings that are checked, a state that is saved and resumed, and
+    one lock.
 
-    A subclass brings the hooks `begin()`, `arrays()`, `state()` and `restore(arrays, config)`."""
-    def saved_params(self): return {o: x for o,x in self.get_params(deep=False).items() if o!='remedies'}
+    A subclass brings the hooks `begin()`, `arrays()`, `state()` and `restore(arrays,
+    config)`."""
+    def saved_params(self):
+        return {o: x for o,x in self.get_params(deep=False).items() if o!='remedies'}
     def files(self): return {}
-    def own_state(self): return {},{} # for the config, and arrays; beside what `state` and `arrays` say
+    # for the config, and arrays; beside what `state` and `arrays` say
+    def own_state(self): return {},{}
     def load(self, arrays, config, files): self.restore(arrays, config)
 
     @classmethod
-    def upgrade(cls, config, arrays): return config,arrays # what an older version wrote, as today's reads it
+    # what an older version wrote, as today's reads it
+    def upgrade(cls, config, arrays): return config,arrays
 
     def save_pretrained(self,
         folder, # Where to; made when it is not there
     )->None:    # Nothing
-        "Save everything that is needed to go on exactly here: settings, tables, ids, seen items, generators. No pickle."
+        """Save everything that is needed to go on exactly here: settings, tables, ids, seen
+        items, generators. No pickle."""
         with self._lock:
             self.ready()
-            config = {'class': type(self).__name__, 'params': {o: _json(x) for o,x in self.saved_params().items()},
-                      'n_events': self.n_, 'remedies': [learner_spec(o) for o in self.remedies_]}
-            arrays = {f'remedy.{k}.{o}': x for k,r in enumerate(self.remedies_) for o,x in r.arrays().items()}
+            config = {'class': type(self).__name__,
+                'params': {o: _json(x) for o,x in self.saved_params().items()},
+                      'n_events': self.n_, 'remedies': [learner_spec(o)
+                      for o in self.remedies_]}
+            arrays = {f'remedy.{k}.{o}': x for k,r in enumerate(self.remedies_)
+                for o,x in r.arrays().items()}
             config_too,arrays_too = self.own_state()
-            save_state(folder, {**config, **config_too, **self.state()}, {**self.arrays(), **arrays_too, **arrays}, self.files())
+            save_state(folder, {**config, **config_too, **self.state()},
+                {**self.arrays(), **arrays_too, **arrays}, self.files())
 
     @classmethod
     def from_pretrained(cls,
         folder,   # A folder that `save_pretrained` wrote
         **params, # Settings that the file must have; anything else is an error
     ):            # A learner that goes on where the saved one stood
-        """Load a learner; `Learner.from_pretrained` finds the class in the file. It goes on as if it had never stopped.
+        """Load a learner; `Learner.from_pretrained` finds the class in the file. It goes on as
+        if it had never stopped.
 
-        Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of this class, or a setting that contradicts it."""
-        if cls in (Learner, IdLearner): return find_class(cls, checkpoint_class(folder), f'{cls.__name__}.from_pretrained').from_pretrained(folder, **params)
-        config,arrays,files = load_state(folder, cls.__name__, **{o: _json(x) for o,x in params.items()})
+        Raises `FileNotFoundError` or `ValueError` for a folder that is no whole checkpoint of
+        this class, or a setting that contradicts it."""
+        if cls in (Learner, IdLearner):
+            return (find_class(cls, checkpoint_class(folder),
+                f'{cls.__name__}.from_pretrained').from_pretrained(folder, **params))
+        config,arrays,files = load_state(folder, cls.__name__,
+            **{o: _json(x) for o,x in params.items()})
         config,arrays = cls.upgrade(config, arrays)
         self = from_spec(Learner, {'class': cls.__name__, 'params': config['params']})
-        if config.get('remedies'): self.remedies = tuple(from_spec(Remedy, o) for o in config['remedies'])
+        if config.get('remedies'):
+            self.remedies = tuple(from_spec(Remedy, o) for o in config['remedies'])
         self.ready()
         for k,r in enumerate(self.remedies_):
-            r.set({o.split('.', 2)[2]: arrays.pop(o) for o in [*arrays] if o.startswith(f'remedy.{k}.')})
+            r.set({o.split('.', 2)[2]: arrays.pop(o) for o in [*arrays]
+                if o.startswith(f'remedy.{k}.')})
         self.load(arrays, config, files)
         self._count[0] = config.get('n_events', self._count[0])
         return self
@@ -424,18 +489,21 @@ class Learner(_Configured): # lint: long
 def checkpoint_class(
     folder, # A folder that `save_pretrained` wrote
 )->str:     # The name of the class whose state it holds
-    "Which learner is in a folder? Raises `FileNotFoundError` or `ValueError` for what is no checkpoint."
+    """Which learner is in a folder? Raises `FileNotFoundError` or `ValueError` for what is no
+    checkpoint."""
     return _read_config(folder).get('class')
 
 # %% ../nbs/12a_learner.ipynb #915d61a5
 class Rows: # lint: long
-    "Tables with a row per user, or per item: they grow together, and a new row has its starting value."
+    """Tables with a row per user, or per item: they grow together, and a new row has its
+    starting value."""
     def __init__(self,
         start:dict|None=None, # Name to the value of a new row; 0 where nothing is said
         **tables,             # Name to (shape of a row, type of its numbers)
     ):
         self.start,self.n = start or {},0
-        self.tables = {o: aligned_zeros((0, *shape), dtype=dtype) for o,(shape,dtype) in tables.items()}
+        self.tables = {o: aligned_zeros((0, *shape), dtype=dtype)
+            for o,(shape,dtype) in tables.items()}
 
     def __len__(self): return self.n
     def __getitem__(self, name): return self.tables[name] # with the rows that wait
@@ -449,7 +517,8 @@ class Rows: # lint: long
     def grow(self,
         n:int, # How many rows are needed
     )->int:    # How many there were
-        "Make room in all tables, or, when memory ends, in none. New rows get their starting values."
+        """Make room in all tables, or, when memory ends, in none. New rows get their starting
+        values."""
         old = self.n
         if n<=old: return old
         self.tables = {o: grow_rows(x, n) for o,x in self.tables.items()}
@@ -481,7 +550,8 @@ class Rows: # lint: long
 
 # %% ../nbs/12a_learner.ipynb #1ae97ee0
 class RandomStarts: # lint: long
-    "Normal random numbers that new rows start with, drawn some rows ahead: a draw for each stranger would cost more than all the rest."
+    """Normal random numbers that new rows start with, drawn some rows ahead: a draw for each
+    stranger would cost more than all the rest."""
     def __init__(self,
         seed,     # As `numpy.random.default_rng` takes it
         k:int,    # Numbers per row
@@ -498,7 +568,8 @@ class RandomStarts: # lint: long
         return self.rng.standard_normal((m, self.k), dtype=self.dtype)*self.std
 
     def fill(self,
-        table:np.ndarray, # Rows, and room for more; shape (capacity, at least k); changed in place
+        # Rows, and room for more; shape (capacity, at least k); changed in place
+        table:np.ndarray,
         n:int,            # How many rows need their start
         most:int|None=None, # No rows beyond this
     )->None:              # Nothing
@@ -524,11 +595,13 @@ class RandomStarts: # lint: long
     )->None:        # Nothing
         "Put back what was saved."
         self.rng.bit_generator.state = state
-        self.n,self._first,self._before = n,n,state # rows that have their start; where the last draw began, and from which state
+        # rows that have their start; where the last draw began, and from which state
+        self.n,self._first,self._before = n,n,state
 
 # %% ../nbs/12a_learner.ipynb #bdad7a3f
 @njit(cache=True)
-def _thread(users, start, before, last): # entries from `start` on: where was the same user before?
+# entries from `start` on: where was the same user before?
+def _thread(users, start, before, last):
     for n in range(start, len(users)): before[n],last[users[n]] = last[users[n]],n
 
 @njit(cache=True)
@@ -543,7 +616,8 @@ def _entries(u, before, last): # a user's entries, in order of time
 class SeenLog: # lint: long
     "Who had what: pairs of rows in order of time; `log[0]` are users, `log[1]` items, int32."
     def __init__(self):
-        self.pairs,self.count = [np.zeros(8, dtype=np.int32), np.zeros(8, dtype=np.int32)],np.zeros(1, dtype=np.int64)
+        self.pairs,self.count = ([np.zeros(8, dtype=np.int32), np.zeros(8, dtype=np.int32)],
+            np.zeros(1, dtype=np.int64))
         self._threads = None
 
     def __len__(self): return int(self.count[0])
@@ -554,7 +628,8 @@ class SeenLog: # lint: long
         n:int, # How many more pairs
     )->None:   # Nothing
         "Make room."
-        if len(self)+n>len(self.pairs[0]): self.pairs = [grow_rows(o, len(self)+n) for o in self.pairs]
+        if len(self)+n>len(self.pairs[0]):
+            self.pairs = [grow_rows(o, len(self)+n) for o in self.pairs]
 
     def extend(self,
         users, # Rows; shape (m,)
@@ -562,7 +637,8 @@ class SeenLog: # lint: long
     )->None:   # Nothing
         "Write pairs at the end."
         n = len(self)
-        if len(users)==1 and n<len(self.pairs[0]): self.pairs[0][n],self.pairs[1][n] = users[0],items[0]
+        if len(users)==1 and n<len(self.pairs[0]):
+            self.pairs[0][n],self.pairs[1][n] = users[0],items[0]
         else:
             self.room(len(users))
             for o,rows in zip(self.pairs, (users, items)): o[n:n+len(rows)] = rows
@@ -581,7 +657,8 @@ class SeenLog: # lint: long
         n_users:int, # How many rows of users there are
     )->np.ndarray:  # Positions in the log, in order of time; shape (m,), int64
         "Where a user's entries stand."
-        before,last,done = self._threads or (np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32), 0)
+        before,last,done = (self._threads or (np.zeros(0, dtype=np.int32),
+            np.zeros(0, dtype=np.int32), 0))
         n_last,before,last = len(last),grow_rows(before, len(self)),grow_rows(last, n_users)
         last[n_last:] = -1
         _thread(self[0], done, before, last)
@@ -594,7 +671,9 @@ def keep_best(
     s,     # A score above the last of `best`
     i,     # Its row
     had,   # Rows to leave out, in ascending order; shape (m,)
-    best,  # The highest scores so far, in descending order, -∞ where there is none yet; shape (k,); changed in place
+    # The highest scores so far, in descending order, -∞ where there is none yet; shape
+    # (k,); changed in place
+    best,
     rows,  # Their rows; shape (k,), int64; changed in place
 ):
     "Put a score into the list of the k best; of equal scores the first stays ahead."
@@ -624,7 +703,8 @@ def top_rows(
 class Step:
     "One update, as a remedy sees it."
     n:int        # Events learned before; draws count by it, never by calls
-    rows:dict    # Name to column: user and item as rows, or text, text_pair and offset; length m each
+    # Name to column: user and item as rows, or text, text_pair and offset; length m each
+    rows:dict
     y:np.ndarray # Targets; shape (m,); a remedy may soften them
     new:np.ndarray # Is it an event of now, or an old one? shape (m,), bool
     pred:np.ndarray|None = None   # Made before the update; `learned` alone sees it; shape (m,)
@@ -632,13 +712,18 @@ class Step:
 
 
 class Remedy(BaseEstimator):
-    "What mends an update. Settings are arguments of `__init__`; a copy without state is made for each learner."
-    def clash(self, other): return ''           # why a later remedy of the same learner cannot stand beside this one
+    """What mends an update. Settings are arguments of `__init__`; a copy without state is made
+    for each learner."""
+    # why a later remedy of the same learner cannot stand beside this one
+    def clash(self, other): return ''
     def begin(self, learner): self.learner_ = learner # its tables exist
-    def stops(self, n): return None             # the next count of events above n at which the learner must stop
-    def mix(self, step): return step            # a step with old events too, or with none at all; nothing is stored yet
-    def pull(self): return {}                   # name to (anchor, strength), of the first rows of a parameter
-    def project(self, grads): return grads      # name to (rows or None, gradient), before it is applied
+    # the next count of events above n at which the learner must stop
+    def stops(self, n): return None
+    # a step with old events too, or with none at all; nothing is stored yet
+    def mix(self, step): return step
+    def pull(self): return {}  # name to (anchor, strength), of the first rows of a parameter
+    # name to (rows or None, gradient), before it is applied
+    def project(self, grads): return grads
     def learned(self, step): pass               # the update was made
     def forget(self, user): pass                # a user's row is to be forgotten
     def arrays(self): return {}                 # what is saved
@@ -652,7 +737,8 @@ def hash_unit(
 ):
     """The n-th draw from [0, 1) that belongs to a seed: no state to keep.
 
-    Source: [Steele, Lea and Flood 2014](https://doi.org/10.1145/2660193.2660195), with the constants of Vigna's splitmix64."""
+    Source: [Steele, Lea and Flood 2014](https://doi.org/10.1145/2660193.2660195), with the
+    constants of Vigna's splitmix64."""
     z = (np.uint64(seed)*np.uint64(0xD1342543DE82EF95)) + (np.uint64(n)+np.uint64(1))*np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z>>np.uint64(30)))*np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z>>np.uint64(27)))*np.uint64(0x94D049BB133111EB)
@@ -665,13 +751,18 @@ def reservoir_order(
     size, # Places
     k,    # Old events per new one
     seed, # Of the draws
-):        # From 0 on a new event, below a place, -1-place; which are the events of now; and who is written where (-1: nobody), shape (size,)
-    "Which old events are learned after which new one, and where the new ones are kept: algorithm R."
-    writer,out,own = np.full(size, -1),np.empty(m*(k+1), dtype=np.int64),np.zeros(m*(k+1), dtype=np.bool_)
+# From 0 on a new event, below a place, -1-place; which are the events of now; and who is
+    # written where (-1: nobody), shape (size,)
+):
+    """Which old events are learned after which new one, and where the new ones are kept:
+    algorithm R."""
+    writer,out,own = (np.full(size, -1),np.empty(m*(k+1), dtype=np.int64),
+        np.zeros(m*(k+1), dtype=np.bool_))
     at = 0
     for j in range(m):
         n = n0+j
-        out[at],own[at] = j,True                    # the new event first, so that its prediction is made before the update
+        # the new event first, so that its prediction is made before the update
+        out[at],own[at] = j,True
         at += 1
         for d in range(k if n>0 else 0):
             place = int(hash_unit(2*seed, n*k+d)*min(n, size))
@@ -683,7 +774,8 @@ def reservoir_order(
 
 # %% ../nbs/12a_learner.ipynb #715e3e0a
 class Reservoir(Remedy): # lint: long
-    """Replay: after each new event some old ones are learned again, drawn evenly from an even sample of the past.
+    """Replay: after each new event some old ones are learned again, drawn evenly from an even
+    sample of the past.
 
     Source: [Vitter 1985](https://doi.org/10.1145/3147.3165) for the sample."""
     def __init__(self,
@@ -692,23 +784,28 @@ class Reservoir(Remedy): # lint: long
         seed:int=0,     # Of the draws
     ): self.size,self.k,self.seed = size,k,seed
 
-    def clash(self, other): return 'Reservoir; use one with a larger k' if isinstance(other, Reservoir) else ''
+    def clash(self, other):
+        return 'Reservoir; use one with a larger k' if isinstance(other, Reservoir) else ''
 
     def begin(self, learner):
         check_settings(self, size=count(1), k=count(1), seed=count())
         self.stored_,self.kept_ = 0,{}
 
-    def _columns(self, step): # what is kept of an event; one that came without a weight counts 1
-        weight = np.ones(len(step.y)) if step.weight is None and 'weight' in self.kept_ else step.weight
+    # what is kept of an event; one that came without a weight counts 1
+    def _columns(self, step):
+        bare = step.weight is None and 'weight' in self.kept_
+        weight = np.ones(len(step.y)) if bare else step.weight
         columns = {**step.rows, 'y': step.y, **({} if weight is None else {'weight': weight})}
         for o,x in columns.items():
             if o not in self.kept_: self.kept_[o] = (
-                np.full(self.size, 1 if o=='weight' else -1, dtype=x.dtype) if isinstance(x, np.ndarray) else [None]*self.size)
+                np.full(self.size, 1 if o=='weight' else -1, dtype=x.dtype)
+                if isinstance(x, np.ndarray) else [None]*self.size)
         return columns
 
     def _column(self, name, x, order):
         kept = self.kept_[name]
-        if not isinstance(x, np.ndarray): return [x[o] if o>=0 else kept[-1-o] for o in order.tolist()]
+        if not isinstance(x, np.ndarray):
+            return [x[o] if o>=0 else kept[-1-o] for o in order.tolist()]
         out = x[np.maximum(order, 0)]
         out[order<0] = kept[-1-order[order<0]]
         return out
@@ -716,12 +813,14 @@ class Reservoir(Remedy): # lint: long
     def mix(self, step):
         self._step = step
         if not len(step.y): return step
-        order,own,self._writer = reservoir_order(self.stored_, len(step.y), self.size, self.k, self.seed)
+        order,own,self._writer = reservoir_order(self.stored_, len(step.y), self.size, self.k,
+            self.seed)
         if 'user' in self.kept_: # what belongs to users who were forgotten is left out
             there = (order>=0) | (self.kept_['user'][np.maximum(-1-order, 0)]>=0)
             order,own = order[there],own[there]
         rows = {o: self._column(o, x, order) for o,x in self._columns(step).items()}
-        return replace(step, y=rows.pop('y'), new=own, weight=rows.pop('weight', None), rows=rows)
+        return replace(step, y=rows.pop('y'), new=own,
+            weight=rows.pop('weight', None), rows=rows)
 
     def learned(self, step):
         step = self._step
@@ -740,27 +839,36 @@ class Reservoir(Remedy): # lint: long
         for o in self.kept_: self.kept_[o][:len(gone)][gone] = -1 if o=='user' else 0
 
     def arrays(self):
-        return {'stored': np.array([self.stored_]), **{f'kept.{o}': x for o,x in self.kept_.items() if isinstance(x, np.ndarray)},
-                **{f'text.{o}': np.frombuffer(json.dumps(x).encode(), dtype=np.uint8) for o,x in self.kept_.items() if isinstance(x, list)}}
+        return {'stored': np.array([self.stored_]),
+            **{f'kept.{o}': x for o,x in self.kept_.items() if isinstance(x, np.ndarray)},
+                **{f'text.{o}': np.frombuffer(json.dumps(x).encode(), dtype=np.uint8)
+                for o,x in self.kept_.items() if isinstance(x, list)}}
 
     def set(self, arrays):
         self.stored_ = int(arrays['stored'][0])
-        self.kept_ = {o[5:]: x.copy() if o.startswith('kept.') else json.loads(x.tobytes()) for o,x in arrays.items() if o!='stored'}
+        self.kept_ = {o[5:]: x.copy() if o.startswith('kept.') else json.loads(x.tobytes())
+            for o,x in arrays.items() if o!='stored'}
 
 # %% ../nbs/12a_learner.ipynb #f24e040d
 class L2SP(Remedy): # lint: long
-    """Pull parameters towards what they were after a number of events; the anchor may be renewed.
+    """Pull parameters towards what they were after a number of events; the anchor may be
+    renewed.
 
-    Source: [Li, Grandvalet and Davoine 2018](https://proceedings.mlr.press/v80/li18a.html), L2 to the starting point."""
+    Source: [Li, Grandvalet and Davoine 2018](https://proceedings.mlr.press/v80/li18a.html), L2
+    to the starting point."""
     def __init__(self,
-        strength:float=.1, # ρ: how strong the pull is; unit of the loss over that of a parameter squared; at least 0
+        # ρ: how strong the pull is; unit of the loss over that of a parameter
+        # squared; at least 0
+        strength:float=.1,
         after:int=0,       # Events after which the anchor is taken; at least 0
         every:int=0,       # Events after which it is renewed; 0: never
     ): self.strength,self.after,self.every = strength,after,every
 
     def clash(self, other):
-        same = not isinstance(other, L2SP) or (self.after, self.every)==(other.after, other.every)
-        return '' if same else 'L2SP whose anchors are taken at different events; give them the same after and every'
+        same = (not isinstance(other, L2SP) or (self.after, self.every)==(other.after,
+            other.every))
+        return ('' if same else 'L2SP whose anchors are taken at different events; give them '
+            'the same after and every')
 
     def begin(self, learner):
         check_settings(self, strength=at_least(0), after=count(), every=count())
@@ -776,7 +884,9 @@ class L2SP(Remedy): # lint: long
 
     def _renew(self): self.anchor_ = {o: _copy_of(x) for o,x in self.learner_.params().items()}
 
-    def pull(self): return {} if self.anchor_ is None else {o: (x, self.strength) for o,x in self.anchor_.items()}
+    def pull(self):
+        return ({} if self.anchor_ is None
+            else {o: (x, self.strength) for o,x in self.anchor_.items()})
 
     def learned(self, step):
         n = step.n + int(step.new.sum())
@@ -786,9 +896,12 @@ class L2SP(Remedy): # lint: long
         for o,x in (self.anchor_ or {}).items():
             if o.startswith('user_') and user<len(x): x[user] = 0
 
-    def arrays(self): return {o: _numpy(x) for o,x in (self.anchor_ or {}).items()} | {'anchored': np.array([self.anchor_ is not None])}
+    def arrays(self):
+        return ({o: _numpy(x) for o,x in (self.anchor_ or {}).items()} | {
+            'anchored': np.array([self.anchor_ is not None])})
     def set(self, arrays):
-        if arrays.pop('anchored')[0]: self.anchor_ = {o: self.learner_.like_param(o, x) for o,x in arrays.items()}
+        if arrays.pop('anchored')[0]:
+            self.anchor_ = {o: self.learner_.like_param(o, x) for o,x in arrays.items()}
 
 def _copy_of(x): return x.copy() if isinstance(x, np.ndarray) else x.detach().clone()
 def _numpy(x): return x if isinstance(x, np.ndarray) else x.detach().float().cpu().numpy()
@@ -803,14 +916,18 @@ class _Remedied(Learner): # what a learner does when it has remedies
             b = min([end] + [a+o-n for o in stops]) if self.cuts else end
             cut = slice(a, b)
             own = np.ones(b-a, dtype=bool)
-            step = Step(n, {o: x[cut] for o,x in rows.items()}, y[cut], own, None, None if weight is None else weight[cut])
+            step = Step(n, {o: x[cut] for o,x in rows.items()}, y[cut], own, None, None
+                if weight is None else weight[cut])
             for r in self.remedies_:
                 step = r.mix(step)
                 if len(step.y) and int(step.new.sum())!=b-a: raise ValueError(
-                    f"{type(r).__name__}.mix: {int(step.new.sum())} new events came back of {b-a}; "
+                    f"{type(r).__name__}.mix: {int(step.new.sum())} new events came "
+                    f"back of {b-a}; "
                     "add old ones, or drop the whole step, but keep each new event")
             if len(step.y): step.pred = self.apply(step, _pulls(self.remedies_))
-            else: step.pred,step.new = self.score_rows({o: x[cut] for o,x in rows.items()}),np.ones(b-a, dtype=bool)
+            else:
+                step.pred,step.new = (self.score_rows({o: x[cut] for o,x in rows.items()}),
+                    np.ones(b-a, dtype=bool))
             for r in self.remedies_: r.learned(step)
             pred[a:b] = step.pred[step.new]
             self._count += b-a
@@ -818,10 +935,13 @@ class _Remedied(Learner): # what a learner does when it has remedies
         return pred
 
     cuts = True # may a table be cut where a remedy wants it? False: a call is one step
-    def params(self): raise NotImplementedError(f"{self._who('params')} is missing: this learner takes no pull; use remedies that replay")
+    def params(self):
+        raise NotImplementedError(f"{self._who('params')} is missing: this learner takes no "
+            f"pull; use remedies that replay")
     def like_param(self, name, x): return x.copy()
 
-def _pulls(remedies): # of several pulls on one parameter: strengths add up, anchors are weighted by them
+# of several pulls on one parameter: strengths add up, anchors are weighted by them
+def _pulls(remedies):
     out = {}
     for r in remedies:
         for o,(anchor,strength) in r.pull().items():
@@ -829,7 +949,8 @@ def _pulls(remedies): # of several pulls on one parameter: strengths add up, anc
             else:
                 (a,s),(b,t) = out[o],(anchor, strength)
                 if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(
-                    f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} rows; use one")
+                    f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} "
+                    f"rows; use one")
                 out[o] = (s*a + t*b)/(s+t),s+t
     return {o: x for o,x in out.items() if np.any(np.asarray(x[1])>0)}
 
@@ -838,16 +959,19 @@ class SeenItems: # lint: long
     "Recommendations, for a learner that has `users_`, `items_` and `seen_`, and scores items."
     remember_seen = True
 
-    def begin_seen(self): self.users_,self.items_,self.seen_ = IdMap(what='user'),IdMap(what='item'),SeenLog()
+    def begin_seen(self):
+        self.users_,self.items_,self.seen_ = IdMap(what='user'),IdMap(what='item'),SeenLog()
 
     def seen(self,
         user, # An id
     )->np.ndarray: # Rows of the items that the user had, in order of time
-        "What a user had already, from the log of row pairs; it costs what this user had, however long the log."
+        """What a user had already, from the log of row pairs; it costs what this user had,
+        however long the log."""
         with self._lock:
             self.ready()
             u = self.users_.row(user)
-            return self.seen_.pairs[1][self._log_of(u)] if u>=0 else np.zeros(0, dtype=np.int32)
+            return self.seen_.pairs[1][self._log_of(u)] if u>=0 else np.zeros(0,
+                dtype=np.int32)
 
     def _log_of(self, u): return self.seen_.of(u, len(self.users_))
 
@@ -873,23 +997,32 @@ class SeenItems: # lint: long
     )->list:       # (item, score), the best first; for several users a list of such lists
         "The k items with the highest score."
         who = self._who('recommend')
-        if type(k) is not int and not _whole(k) or k<1: raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
+        if type(k) is not int and not _whole(k) or k<1:
+            raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
         if exclude_seen and not self.remember_seen: raise ValueError(
-            f"{who}: this learner does not remember what was seen; pass exclude_seen=False, or build it with remember_seen=True")
+            f"{who}: this learner does not remember what was seen; pass exclude_seen=False, "
+            f"or build it with remember_seen=True")
         for name,x in (('exclude', exclude), ('candidates', candidates)):
-            if x is not None and isinstance(x, (str, bytes)): raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
-        exclude,candidates = (x if x is None else list(x) for x in (exclude, candidates)) # what can be read once is read once
-        if type(user) is not int and isinstance(user, (list, np.ndarray, pd.Series, pd.Index)) and np.ndim(user): return [
-            self.recommend(o, k, exclude_seen, exclude, candidates, filter) for o in getattr(user, 'tolist', lambda: user)()]
+            if x is not None and isinstance(x, (str, bytes)):
+                raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
+        # what can be read once is read once
+        exclude,candidates = (x if x is None else list(x) for x in (exclude, candidates))
+        if type(user) is not int and isinstance(user,
+            (list, np.ndarray, pd.Series, pd.Index)) and np.ndim(user): return [
+            self.recommend(o, k, exclude_seen, exclude, candidates, filter)
+            for o in getattr(user, 'tolist', lambda: user)()]
         with self._lock:
             self.ready()
             had = self._left_out(user, exclude_seen, exclude)
             if candidates is None and filter is None:
                 rows,scores = self._top(user, min(int(k), len(self.items_)), had)
                 return [(self.items_.ids[n], s) for n,s in zip(rows.tolist(), scores.tolist())]
-            ids = list(dict.fromkeys(map(_plain, candidates))) if candidates is not None else self.items_.ids
-            out,hidden = set(had.tolist()),set(map(_key, exclude or ())) # by id too: some were never met
-            ids = [o for o in ids if self.items_.row(o) not in out and _key(o) not in hidden and (filter is None or filter(o))]
+            ids = (list(dict.fromkeys(map(_plain, candidates))) if candidates is not None
+                else self.items_.ids)
+            # by id too: some were never met
+            out,hidden = set(had.tolist()),set(map(_key, exclude or ()))
+            ids = [o for o in ids if self.items_.row(o) not in out and _key(o) not in hidden
+                and (filter is None or filter(o))]
             return self._best(user, ids)[:int(k)]
 
     def _left_out(self, user, exclude_seen, exclude): # rows, in ascending order
@@ -897,12 +1030,14 @@ class SeenItems: # lint: long
         if exclude is not None: had = np.append(had, [self.items_.row(o) for o in exclude])
         return np.unique(had[had>=0]).astype(np.int64)
 
-    def _best(self, user, ids): # (id, score) of some items; where scores do not tell, what was met most often comes first
+    # (id, score) of some items; where scores do not tell, what was met most often comes first
+    def _best(self, user, ids):
         scores = self.score_ids(user, ids)
         key = self._untied(scores, np.array([self.items_.row(o) for o in ids], dtype=np.int64))
         return [(ids[n], float(scores[n])) for n in np.argsort(-key, kind='stable')]
 
-    def sort_key(self, scores, rows): return scores # what lists are sorted by; `rows` of items, None for all
+    # what lists are sorted by; `rows` of items, None for all
+    def sort_key(self, scores, rows): return scores
 
     def _untied(self, scores, rows=None):
         if not len(scores): return scores
@@ -915,35 +1050,46 @@ class SeenItems: # lint: long
         scores = self.score_items(user)
         key = self._untied(scores)
         if k<=1_000: rows = top_rows(key, had, k)[0]
-        else: rows = np.setdiff1d(np.argsort(-key, kind='stable'), had, assume_unique=True)[:k] # a long list is sorted
+        # a long list is sorted
+        else: rows = np.setdiff1d(np.argsort(-key, kind='stable'), had, assume_unique=True)[:k]
         return rows,scores[rows]
 
     def similar(self,
         item,     # An id that was met
         k:int=10, # How many; at least 1
     )->list:      # (item, cosine), the most alike first; the item itself is not among them
-        "Items whose vectors point the same way. Raises `KeyError` for an item never met, `ValueError` where a learner has no vectors."
+        """Items whose vectors point the same way. Raises `KeyError` for an item never met,
+        `ValueError` where a learner has no vectors."""
         who = self._who('similar')
-        if not _whole(k) or k<1: raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
+        if not _whole(k) or k<1:
+            raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
         with self._lock:
             self.ready()
             row = self.items_.row(item)
-            if row<0: raise KeyError(f"{who}: item {item!r} was never met; there are {len(self.items_):,} items")
+            if row<0:
+                raise KeyError(f"{who}: item {item!r} was never met; there are "
+                    f"{len(self.items_):,} items")
             V = np.asarray(self.item_vectors(), dtype=np.float64)
         size = np.linalg.norm(V, axis=1)
         cosine = V@V[row]/np.maximum(size*size[row], 1e-12)
-        rows,best = top_rows(np.where(size>0, cosine, -1.), np.array([row]), min(int(k), len(V)))
+        rows,best = top_rows(np.where(size>0, cosine, -1.), np.array([row]),
+            min(int(k), len(V)))
         return [(self.items_.ids[n], s) for n,s in zip(rows.tolist(), best.tolist())]
 
-    def item_vectors(self): raise ValueError(f"{self._who('similar')}: this learner has no vectors of items; use one with factors, or BERT")
+    def item_vectors(self):
+        raise ValueError(f"{self._who('similar')}: this learner has no vectors of items; use "
+            f"one with factors, or BERT")
 
     def forget_user(self,
         user, # An id
     )->bool:  # Was the user known?
-        """Forget a user: the id, the row of what was learned of it, and its entries in the log of seen items.
+        """Forget a user: the id, the row of what was learned of it, and its entries in the log
+        of seen items.
 
-        What the user's events taught others cannot be taken back: the items' rows, the mean, counts of items. A checkpoint that was
-        saved before still holds the user; save again. To be rid of all of it, learn anew without the user."""
+        What the user's events taught others cannot be taken back: the items' rows, the mean,
+        counts of items. A checkpoint that was
+        saved before still holds the user; save again. To be rid of all of it, learn anew
+        without the user."""
         with self._lock:
             self.ready()
             u = self.users_.row(user)
@@ -958,25 +1104,31 @@ class SeenItems: # lint: long
 def _id_json(id, who):
     if id is None or isinstance(id, (bool, int, str)): return id
     if isinstance(id, tuple): return [_id_json(o, who) for o in id]
-    raise TypeError(f"{who}: cannot write the id {id!r} ({type(id).__name__}); use ints, strings, or tuples of them")
+    raise TypeError(f"{who}: cannot write the id {id!r} ({type(id).__name__}); use ints, "
+        f"strings, or tuples of them")
 
 def _id_back(id): return tuple(map(_id_back, id)) if isinstance(id, list) else id
 
 class _SavedIds: # what a learner of ids writes besides its own arrays, and reads back
     def files(self):
-        ids = {o: [_id_json(x, self._who('save_pretrained')) for x in m.ids] for o,m in (('users', self.users_), ('items', self.items_))}
+        ids = {o: [_id_json(x, self._who('save_pretrained')) for x in m.ids]
+            for o,m in (('users', self.users_), ('items', self.items_))}
         return {'ids.json': json.dumps(ids).encode()}
 
     def own_state(self): # beside what the learner adds
-        return dict(rating_range=_json(self.rating_range_)),dict(seen_users=self.seen_[0].copy(), seen_items=self.seen_[1].copy())
+        return (dict(rating_range=_json(self.rating_range_)),
+            dict(seen_users=self.seen_[0].copy(), seen_items=self.seen_[1].copy()))
 
     def load(self, arrays, config, files):
         ids = json.loads(files['ids.json'])
-        self.users_,self.items_ = (IdMap(map(_id_back, ids[o]), o[:-1]) for o in ('users', 'items'))
+        self.users_,self.items_ = (IdMap(map(_id_back, ids[o]), o[:-1])
+            for o in ('users', 'items'))
         self.seen_ = SeenLog()
         self.seen_.extend(arrays.pop('seen_users'), arrays.pop('seen_items'))
-        self._met,self._count[0] = [len(self.users_), len(self.items_)],config.get('n_events', len(self.seen_[0]))
-        stars = (1., 5.) if self._count[0] and self.target=='rating' else self.rating_range_ # an older version knew stars alone
+        self._met,self._count[0] = ([len(self.users_), len(self.items_)],
+            config.get('n_events', len(self.seen_[0])))
+        # an older version knew stars alone
+        stars = (1., 5.) if self._count[0] and self.target=='rating' else self.rating_range_
         self._scale(config.get('rating_range') or stars)
         self.restore(arrays, config)
         self.place()
@@ -986,13 +1138,18 @@ class RatingUnit:
     "A part of a learner: ratings become stars, and back."
     rating_range,positive_only = None,False
 
-    def _scale(self, rating_range): # how ratings become stars: (lowest, unit); None where they are stars already
+    # how ratings become stars: (lowest, unit); None where they are stars already
+    def _scale(self, rating_range):
         self.rating_range_ = None if rating_range is None else tuple(map(float, rating_range))
-        same = self.target!='rating' or self.positive_only or self.rating_range_ in (None, (1., 5.))
-        self._unit = None if same else (self.rating_range_[0], (self.rating_range_[1]-self.rating_range_[0])/4)
+        same = self.target!='rating' or self.positive_only or self.rating_range_ in (None,
+            (1., 5.))
+        self._unit = (None if same else (self.rating_range_[0],
+            (self.rating_range_[1]-self.rating_range_[0])/4))
 
-    def to_stars(self, y): return y if self._unit is None else (y - self._unit[0])/self._unit[1] + 1
-    def from_stars(self, s): return s if self._unit is None else self._unit[0] + (s - 1)*self._unit[1]
+    def to_stars(self, y):
+        return y if self._unit is None else (y - self._unit[0])/self._unit[1] + 1
+    def from_stars(self, s):
+        return s if self._unit is None else self._unit[0] + (s - 1)*self._unit[1]
 
     def take_scale(self,
         X,       # What is learned; a Stream knows its scale
@@ -1002,7 +1159,8 @@ class RatingUnit:
         given = tuple(map(float, X.rating_range)) if isinstance(X, Stream) else None
         if not given or given==(self.rating_range_ or ((1., 5.) if self.n_ else None)): return
         if self.n_ or self.rating_range is not None: raise ValueError(
-            f"{who}: ratings of {X.name} run from {given[0]:g} to {given[1]:g}, those of this learner from "
+            f"{who}: ratings of {X.name} run from {given[0]:g} to {given[1]:g}, those of this "
+            f"learner from "
             "{:g} to {:g}; bring them to one scale".format(*(self.rating_range_ or (1, 5))))
         self._scale(given)
         self.refresh()
@@ -1012,7 +1170,7 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
     "The inner half of `IdLearner`: from columns to rows to sweeps, and back."
     weighted = False       # Does its sweep take weights?
     moves = ()             # Tables of `rows_` that a remedy may pull: 'factors', 'bias'
-    tuples = ('rating_range',)
+    tuples = 'rating_range',
 
     def start(self):
         self.begin_seen()
@@ -1027,26 +1185,33 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
         who = self._who(method)
         if self.target=='label':
             if not 0<=low<=high<=1: raise ValueError(
-                f"{who}: labels run from {low:g} to {high:g}; give numbers from 0 to 1, or choose a loss for ratings")
+                f"{who}: labels run from {low:g} to {high:g}; give numbers from 0 to 1, or "
+                f"choose a loss for ratings")
             return y
         if X is not None: self.take_scale(X, who)
         if self.rating_range_ is None: self._scale((1., 5.))
         if not self._told_range and not self.rating_range_[0]<=low<=high<=self.rating_range_[1]:
             self._told_range = True
-            warn_reader("{}: ratings run from {:g} to {:g}, but this learner's settings are made for {:g} to {:g}; give the scale, "
-                        "{}(rating_range=(lowest, highest))".format(who, low, high, *self.rating_range_, type(self).__name__))
+            warn_reader("{}: ratings run from {:g} to {:g}, but this learner's settings are "
+                "made for {:g} to {:g}; give the scale, "
+                        "{}(rating_range=(lowest, highest))".format(who, low, high,
+                        *self.rating_range_, type(self).__name__))
         return self.to_stars(y)
 
     def _read(self, X, y, weight, method, more=()):
         who = self._who(method)
-        likes = self.positive_only and y is None and not {'rating', 'label'} & set(table_columns(X, who)) # no column needs to say so
+        # no column needs to say so
+        likes = (self.positive_only and y is None
+            and not {'rating', 'label'} & set(table_columns(X, who)))
         cols = read_table(X, y, None if likes else self.target, who, more=more)
         if likes: cols['y'] = np.ones(len(cols['user']))
         if weight is not None: weight = self._weights(weight, len(cols['y']), who)
         return cols,weight
 
     def _weights(self, weight, n, who):
-        if not self.weighted: raise ValueError(f"{who}: {type(self).__name__} has no weights of events; leave sample_weight out")
+        if not self.weighted:
+            raise ValueError(f"{who}: {type(self).__name__} has no weights of events; leave "
+                f"sample_weight out")
         return event_weights(weight, n, who)
 
     def close(self): pass # nobody may learn beside this call
@@ -1061,14 +1226,16 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
                 keys = self.users_.keys(cols['user']),self.items_.keys(cols['item'])
                 y = self._observed(cols['y'], X, method)
                 known = len(self.users_),len(self.items_)
-                users,items = (m.rows(cols[o], add=True, keys=k) for m,o,k in zip((self.users_, self.items_), ('user', 'item'), keys))
+                users,items = (m.rows(cols[o], add=True, keys=k)
+                    for m,o,k in zip((self.users_, self.items_), ('user', 'item'), keys))
                 return self._learn_rows(users, items, y, known, method, weight)
             finally: self.place()
 
     def _learn_rows(self, users, items, y, known, method, weight=None):
         try: self.grow(len(self.users_), len(self.items_))
         except (MemoryError, ValueError):
-            for side,m,n in zip(('user', 'item'), (self.users_, self.items_), known): # no room: as if the events had never come
+            # no room: as if the events had never come
+            for side,m,n in zip(('user', 'item'), (self.users_, self.items_), known):
                 m.cut(n)
                 if hasattr(self, 'rows_'): self.rows_[side].n = min(n, len(self.rows_[side]))
             raise
@@ -1078,8 +1245,11 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
             self.sweep(users, items, y, pred, True, *(() if weight is None else (weight,)))
             self._count += len(users)
         if self.remember_seen: self.seen_.extend(users, items)
-        if not (np.isfinite(pred).all() if len(pred)!=1 else math.isfinite(pred[0])): raise FloatingPointError(
-            f"{self._who(method)}: predictions overflowed at row {int((~np.isfinite(pred)).argmax())}; lower the step size and go back to the last save")
+        if not (np.isfinite(pred).all() if len(pred)!=1 else math.isfinite(pred[0])):
+            raise FloatingPointError(
+            f"{self._who(method)}: predictions overflowed at row "
+            f"{int((~np.isfinite(pred)).argmax())}; lower the step size and go back to "
+            f"the last save")
         return self.from_stars(pred)
 
     def grow(self, n_users, n_items):
@@ -1088,7 +1258,9 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
 
     def wipe_user(self, u): self.rows_['user'].wipe(u)
 
-    def arrays(self): return {o: x for side in ('user', 'item') for o,x in self.rows_[side].arrays(f'{side}_').items()}
+    def arrays(self):
+        return {o: x for side in ('user', 'item')
+            for o,x in self.rows_[side].arrays(f'{side}_').items()}
 
     def restore(self, arrays, config):
         for side in ('user', 'item'): self.rows_[side].restore(arrays, f'{side}_')
@@ -1115,36 +1287,44 @@ def slide_row(
 
 class _IdRemedies(_IdWork): # lint: long
     def params(self): # the rows that have met an event
-        return {f'{side}_{o}': self.rows_[side].used(o)[:met] for side,met in zip(('user', 'item'), self._met)
+        return {f'{side}_{o}': self.rows_[side].used(o)[:met]
+            for side,met in zip(('user', 'item'), self._met)
                 for o in self.moves if o in self.rows_[side].tables}
 
-    def pull_rate(self, name, row): return np.array([float(self.lr)]) # step size of a parameter's row
+    # step size of a parameter's row
+    def pull_rate(self, name, row): return np.array([float(self.lr)])
 
     def score_rows(self, rows): return self._score(rows['user'], rows['item'])
 
-    def apply(self, step, pulls): # one update, as the remedies want it; predictions in stars, made before it
+    # one update, as the remedies want it; predictions in stars, made before it
+    def apply(self, step, pulls):
         users,items,weight = step.rows['user'],step.rows['item'],step.weight
         projecting = [r for r in self.remedies_ if type(r).project is not Remedy.project]
         pred = np.empty(len(step.y))
-        if not projecting and self.sweep_pulled(users, items, step.y, pred, pulls, weight): pass
+        if not projecting and self.sweep_pulled(users, items, step.y, pred, pulls, weight):
+            pass
         else:
             for n in range(len(pred)):
                 one = slice(n, n+1)
-                self._one(users[one], items[one], step.y[one], pred[one], pulls, projecting, None if weight is None else weight[one])
+                self._one(users[one], items[one], step.y[one], pred[one], pulls, projecting,
+                    None if weight is None else weight[one])
         self._meet_rows(users, items)
         return pred
 
     def _meet_rows(self, users, items):
-        self._met = [max(m, int(rows.max(initial=-1))+1) for m,rows in zip(self._met, (users, items))]
+        self._met = [max(m, int(rows.max(initial=-1))+1)
+            for m,rows in zip(self._met, (users, items))]
 
-    def sweep_pulled(self, users, items, y, pred, pulls, weight): # a sweep that slides by itself; False where there is none
+    # a sweep that slides by itself; False where there is none
+    def sweep_pulled(self, users, items, y, pred, pulls, weight):
         if pulls: return False
         self.sweep(users, items, y, pred, True, *(() if weight is None else (weight,)))
         return True
 
     def _one(self, user, item, y, pred, pulls, projecting, weight):
         self._meet_rows(user, item)
-        if self.positive_only and y[0]<.5: return self.sweep(user, item, y, pred, True) # it teaches nothing, so nothing is pulled
+        # it teaches nothing, so nothing is pulled
+        if self.positive_only and y[0]<.5: return self.sweep(user, item, y, pred, True)
         self.sweep(user, item, np.empty(0), pred, False)   # before anything moves
         whole = self.params()
         two = lambda x: x[:,None] if x.ndim==1 else x
@@ -1152,7 +1332,8 @@ class _IdRemedies(_IdWork): # lint: long
             row = int((user if o.startswith('user') else item)[0])
             table,rate = whole[o],self.pull_rate(o, row)
             strength = np.asarray(strength, dtype=np.float64)
-            if strength.ndim: strength = strength[row].ravel() if row<len(strength) else np.zeros(1)
+            if strength.ndim:
+                strength = strength[row].ravel() if row<len(strength) else np.zeros(1)
             slide_row(two(table), row, two(anchor), np.atleast_1d(rate*strength))
         before = {o: x.copy() for o,x in whole.items()} if projecting else {}
         self.sweep(user, item, y, np.empty(1), True, *(() if weight is None else (weight,)))
@@ -1163,15 +1344,22 @@ class _IdRemedies(_IdWork): # lint: long
 
 # %% ../nbs/12a_learner.ipynb #42774732
 class IdLearner(_IdRemedies): # lint: long
-    "What learners of ids share: ids to rows, checks at the door, seen items, recommendations, save and resume."
+    """What learners of ids share: ids to rows, checks at the door, seen items,
+    recommendations, save and resume."""
     def partial_fit(self,
-        X,      # Stream, or any table with user and item: DataFrame (pandas, polars), pyarrow, dict of columns, `datasets`; n events in time order
-        y=None, # What was observed; shape (n,); None reads the column `target`; a learner of likes takes a log without one for likes
+        # Stream, or any table with user and item: DataFrame (pandas, polars),
+        # pyarrow, dict of columns, `datasets`; n events in time order
+        X,
+        # What was observed; shape (n,); None reads the column `target`; a learner of
+        # likes takes a log without one for likes
+        y=None,
         sample_weight=None, # What each event counts; shape (n,), at least 0; None for 1
     ):          # The learner itself
-        """Learn events one after the other; nothing learned before is reset, and an empty table changes nothing.
+        """Learn events one after the other; nothing learned before is reset, and an empty
+        table changes nothing.
 
-        Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything is learned from it."""
+        Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything is
+        learned from it."""
         self._learn(X, y, 'partial_fit', sample_weight)
         return self
 
@@ -1180,7 +1368,8 @@ class IdLearner(_IdRemedies): # lint: long
         y=None, # What was observed; shape (n,)
         sample_weight=None, # What each event counts; shape (n,), at least 0; None for 1
     )->np.ndarray: # What was predicted for each event before it was learned; shape (n,)
-        "The prequential pass in one sweep: the predictions of `predict_one`, each followed by `learn_one`."
+        """The prequential pass in one sweep: the predictions of `predict_one`, each followed
+        by `learn_one`."""
         return self._learn(X, y, 'predict_learn', sample_weight)
 
     def predict(self,
@@ -1190,7 +1379,8 @@ class IdLearner(_IdRemedies): # lint: long
         cols = read_table(X, target=None, who=self._who('predict'))
         with self._lock:
             self.ready()
-            return self.from_stars(self._score(self.users_.rows(cols['user']), self.items_.rows(cols['item'])))
+            return self.from_stars(self._score(self.users_.rows(cols['user']),
+                self.items_.rows(cols['item'])))
 
     @available_if(lambda self: self.target=='label' and not self.positive_only)
     def predict_proba(self,
@@ -1205,7 +1395,8 @@ class IdLearner(_IdRemedies): # lint: long
         item,    # An id
         y:float, # What was observed: a rating, or 0 to 1 for labels
     ):           # The learner itself
-        "Learn one event. Raises `ValueError` for a missing id or a y that is not finite, `TypeError` for what cannot be an id."
+        """Learn one event. Raises `ValueError` for a missing id or a y that is not finite,
+        `TypeError` for what cannot be an id."""
         y = _one_number(y, self._who('learn_one'), user, item)
         with self._lock:
             self.ready()
@@ -1214,7 +1405,8 @@ class IdLearner(_IdRemedies): # lint: long
                 y = self._observed(np.array([y]), None, 'learn_one')
                 _key(item) # both ids are good before either is added
                 known = len(self.users_),len(self.items_)
-                users,items = np.array([self.users_.row(user, add=True)]),np.array([self.items_.row(item, add=True)])
+                users,items = (np.array([self.users_.row(user, add=True)]),
+                    np.array([self.items_.row(item, add=True)]))
                 self._learn_rows(users, items, y, known, 'learn_one')
             finally: self.place()
         return self
@@ -1226,16 +1418,19 @@ class IdLearner(_IdRemedies): # lint: long
         "Score one pair."
         with self._lock:
             self.ready()
-            return float(self.from_stars(self._score(np.array([self.users_.row(user)]), np.array([self.items_.row(item)])))[0])
+            rows = np.array([self.users_.row(user)]),np.array([self.items_.row(item)])
+            return float(self.from_stars(self._score(*rows))[0])
 
     def score_items(self,
         user, # An id
-    )->np.ndarray: # Scores by row of `items_`, whose `ids` name them; shape (n_items,), float64
+        # Scores by row of `items_`, whose `ids` name them; shape (n_items,), float64
+    )->np.ndarray:
         "Score every item met so far for one user: what `predict` says of each."
         with self._lock:
             self.ready()
             n = len(self.items_)
-            return self.from_stars(self._score(np.full(n, self.users_.row(user)), np.arange(n)))
+            return self.from_stars(
+                self._score(np.full(n, self.users_.row(user)), np.arange(n)))
 
     def score_ids(self, user, items): # scores of some items
         self.ready()
@@ -1244,9 +1439,11 @@ class IdLearner(_IdRemedies): # lint: long
 
 
 def _one_number(y, who, user, item):
-    if isinstance(y, (complex, np.complexfloating, str, bytes)): raise ValueError(f"{who}: y is {y!r} (user {user}, item {item}); give a number")
+    if isinstance(y, (complex, np.complexfloating, str, bytes)):
+        raise ValueError(f"{who}: y is {y!r} (user {user}, item {item}); give a number")
     y = float(y)
-    if not np.isfinite(y): raise ValueError(f"{who}: y is {y} (user {user}, item {item}); drop the event")
+    if not np.isfinite(y):
+        raise ValueError(f"{who}: y is {y} (user {user}, item {item}); drop the event")
     return y
 
 
@@ -1261,7 +1458,8 @@ class Members: # lint: long
     ):
         for o in learners:
             if len(o.remedies): raise ValueError(
-                f"{who}: {type(o).__name__} has remedies={o.remedies!r}, which do nothing inside another learner; leave them out")
+                f"{who}: {type(o).__name__} has remedies={o.remedies!r}, which do nothing "
+                f"inside another learner; leave them out")
         self.learners = [clone(o) for o in learners]
 
     def __iter__(self): return iter(self.learners)
@@ -1284,7 +1482,9 @@ class Members: # lint: long
     def wipe_user(self, u):
         for o in self.learners: o.wipe_user(u)
 
-    def arrays(self): return {f'{n}.{name}': x for n,o in enumerate(self.learners) for name,x in o.arrays().items()}
+    def arrays(self):
+        return {f'{n}.{name}': x for n,o in enumerate(self.learners)
+            for name,x in o.arrays().items()}
     def specs(self): return [{**learner_spec(o), **o.state()} for o in self.learners]
 
     @classmethod
@@ -1294,8 +1494,10 @@ class Members: # lint: long
         owner,  # The learner whose ids they share
     ):          # The members, in the state that was saved
         "Members as they were saved."
-        parts = [{o.split('.', 1)[1]: x for o,x in arrays.items() if o.startswith(f'{n}.')} for n in range(len(specs))]
-        told = [find_class(Learner, spec['class']).upgrade(spec, own) for spec,own in zip(specs, parts)]
+        parts = [{o.split('.', 1)[1]: x for o,x in arrays.items() if o.startswith(f'{n}.')}
+            for n in range(len(specs))]
+        told = [find_class(Learner, spec['class']).upgrade(spec, own)
+            for spec,own in zip(specs, parts)]
         self = cls([from_spec(Learner, spec) for spec,_ in told], type(owner).__name__)
         self.adopt(owner)
         for o,(spec,own) in zip(self.learners, told): o.restore(own, spec)

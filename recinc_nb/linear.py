@@ -96,12 +96,14 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
     baked,tuples = ('n_features', 'columns', 'intercept'),('columns', 'rating_range')
 
     def __init__(self,
-        lr:float|None=None,       # Step size η, constant; above 0. None: .05 for stars, .2 for likes
-        l2:float=0.,              # Penalty λ on weights that an event names; at least 0; lr·l2 below 1
+        # Step size η, constant; above 0. None: .05 for stars, .2 for likes
+        lr:float|None=None,
+        l2:float=0.,  # Penalty λ on weights that an event names; at least 0; lr·l2 below 1
         n_features:int=2**18,     # Number of weights for hashed tables; arrays bring their own
         columns=('user', 'item'), # Columns of a table that become features
         intercept:float=0.,       # What the constant b starts from; stars, or log-odds
-        rating_range:tuple|None=None, # Lowest and highest rating, learned as 1 and 5; None: a stream's
+        # Lowest and highest rating, learned as 1 and 5; None: a stream's
+        rating_range:tuple|None=None,
     ):
         self.lr,self.l2,self.n_features,self.columns = lr,l2,n_features,columns
         self.intercept,self.rating_range = intercept,rating_range
@@ -337,7 +339,8 @@ def _matrix(X, who):
     if not sparse.issparse(X):
         try: X = np.asarray(X, dtype=np.float64)
         except (TypeError, ValueError): raise ValueError(
-            f"{who}: X holds what is no number; give floats, or a table to be hashed") from None
+            f"{who}: X holds what is no number; give floats, or a "
+            f"table to be hashed") from None
     if X.ndim!=2:
         raise ValueError(
             f"{who}: X has shape {X.shape}; give one row per event, shape (n, n_features)")
@@ -377,7 +380,8 @@ def _features(self:IncrementalLinear, X, who):
 # %% ../nbs/22_linear.ipynb #78fa0da9
 @patch
 def _observed(self:IncrementalLinear, X, y, n, kind, who):
-    if isinstance(X, (list, tuple, np.ndarray)) and getattr(X, 'dtype', None) is None or kind=='array':
+    if isinstance(X, (list, tuple, np.ndarray)) and getattr(X, 'dtype',
+            None) is None or kind=='array':
         if y is None: raise ValueError(f"{who}: no y came with X; give one number per row")
         X = dict(user=range(n), item=range(n))
     else:

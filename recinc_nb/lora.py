@@ -18,7 +18,8 @@ with extra('bert', __name__): import torch
 
 # %% ../nbs/44_lora.ipynb #baa9247f
 class LoRALinear(torch.nn.Module):
-    """A frozen linear layer and a correction of low rank: equation (1). What it computes at first is what the layer computed, bit for bit.
+    """A frozen linear layer and a correction of low rank: equation (1). What it computes at
+    first is what the layer computed, bit for bit.
 
     Source: Hu et al., 2021, https://doi.org/10.48550/arXiv.2106.09685"""
     def __init__(self,
@@ -31,9 +32,11 @@ class LoRALinear(torch.nn.Module):
         self.base,self.scale = base,alpha/r
         self.in_features,self.out_features = base.in_features,base.out_features
         like = next(base.parameters())
-        A = torch.empty(r, self.in_features).uniform_(-1, 1, generator=generator)/self.in_features**.5
+        A = (torch.empty(r, self.in_features)
+            .uniform_(-1, 1, generator=generator)/self.in_features**.5)
         self.A = torch.nn.Parameter(A.to(like.device, like.dtype))
-        self.B = torch.nn.Parameter(torch.zeros(self.out_features, r, device=like.device, dtype=like.dtype))
+        self.B = torch.nn.Parameter(torch.zeros(self.out_features, r, device=like.device,
+            dtype=like.dtype))
 
     def forward(self,
         x, # Inputs; shape (…, in)
@@ -46,7 +49,8 @@ class LoRALinear(torch.nn.Module):
         return self.scale*self.B @ self.A
 
 # %% ../nbs/44_lora.ipynb #a5c9fe52
-def _adapters(bert): return [(n, m) for n,m in bert.named_modules() if isinstance(m, LoRALinear)]
+def _adapters(bert):
+    return [(n, m) for n,m in bert.named_modules() if isinstance(m, LoRALinear)]
 
 def _put(bert, name, module):
     parent,_,last = name.rpartition('.')
@@ -61,16 +65,21 @@ def inject_lora(
     layers:int|None=None,       # Only in the last so many layers; None for all
     seed:int=0,                 # For the first draw of A
 )->list[str]:                   # Names of the layers that now have an adapter
-    """Put an adapter on each target and freeze all but adapters. A second call puts another adapter on top of the first.
+    """Put an adapter on each target and freeze all but adapters. A second call puts another
+    adapter on top of the first.
 
-    Raises `ValueError` for a rank, an alpha, a target or a number of layers that cannot be; nothing has moved then."""
+    Raises `ValueError` for a rank, an alpha, a target or a number of layers that cannot be;
+    nothing has moved then."""
     depth = len(bert.encoder.layer)
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
-    if not (layers is None or 1<=layers<=depth): raise ValueError(f"inject_lora: layers is {layers}; use 1 to {depth}, or None for all")
-    if not (np.isfinite(alpha) and alpha>0): raise ValueError(f"inject_lora: alpha is {alpha}; use a finite number above 0")
+    if not (layers is None or 1<=layers<=depth):
+        raise ValueError(f"inject_lora: layers is {layers}; use 1 to {depth}, or None for all")
+    if not (np.isfinite(alpha) and alpha>0):
+        raise ValueError(f"inject_lora: alpha is {alpha}; use a finite number above 0")
     found = _find_targets(bert, targets, depth-(layers or depth))
     most = min(min(m.in_features, m.out_features) for _,m in found)
-    if not (r==int(r) and 1<=r<most): raise ValueError(f"inject_lora: r is {r}; use a whole number from 1 to {most-1}")
+    if not (r==int(r) and 1<=r<most):
+        raise ValueError(f"inject_lora: r is {r}; use a whole number from 1 to {most-1}")
     generator = torch.Generator().manual_seed(seed)
     for n,p in bert.named_parameters(): p.requires_grad_(n.rpartition('.')[2] in ('A', 'B'))
     for n,m in found: _put(bert, n, LoRALinear(m, int(r), alpha, generator))
@@ -78,43 +87,52 @@ def inject_lora(
 
 # %% ../nbs/44_lora.ipynb #8156e04f
 def _find_targets(bert, targets, first):
-    linear = [(f'encoder.layer.{k}.{n}', m) for k,layer in enumerate(bert.encoder.layer) if k>=first
-              for n,m in layer.named_modules() if isinstance(m, (torch.nn.Linear, LoRALinear)) and n.rpartition('.')[2]!='base']
+    linear = [(f'encoder.layer.{k}.{n}', m)
+        for k,layer in enumerate(bert.encoder.layer) if k>=first
+              for n,m in layer.named_modules() if isinstance(m, (torch.nn.Linear, LoRALinear))
+              and n.rpartition('.')[2]!='base']
     there = sorted({n.rpartition('.')[2] for n,_ in linear})
     missing = [o for o in targets if o not in there]
-    if missing or not targets: raise ValueError(f"inject_lora: targets are {targets}; choose from {', '.join(there)}")
+    if missing or not targets:
+        raise ValueError(f"inject_lora: targets are {targets}; choose from {', '.join(there)}")
     return [(n, m) for n,m in linear if n.rpartition('.')[2] in targets]
 
 # %% ../nbs/44_lora.ipynb #26be037c
 def merge_lora(
     bert, # An encoder with adapters
 )->list[str]: # Names of the layers that are plain again
-    """Add each adapter to the weights below it and take it out: the same function, with no adapter left.
+    """Add each adapter to the weights below it and take it out: the same function, with no
+    adapter left.
 
     Raises `ValueError` where there is no adapter."""
     done = []
-    while found := [(n, m) for n,m in _adapters(bert) if isinstance(m.base, torch.nn.Linear)]: # the innermost first
+    # the innermost first
+    while found := [(n, m) for n,m in _adapters(bert) if isinstance(m.base, torch.nn.Linear)]:
         for n,m in found:
             with torch.no_grad(): m.base.weight += m.delta()
             _put(bert, n, m.base)
             done.append(n)
-    if not done: raise ValueError("merge_lora: there is no adapter here; call inject_lora first")
+    if not done:
+        raise ValueError("merge_lora: there is no adapter here; call inject_lora first")
     return list(dict.fromkeys(done))
 
 # %% ../nbs/44_lora.ipynb #d40cdf4a
 @dataclass(frozen=True)
 class LoRA(UpdatePolicy): # lint: long
-    """Low-rank adapters as an update policy: `IncrementalBert(update=LoRA(r=4))`. The head is trained as ever.
+    """Low-rank adapters as an update policy: `IncrementalBert(update=LoRA(r=4))`. The head is
+    trained as ever.
 
     Raises `ValueError`, when the learner is built, for settings that cannot be.
-    Source: Hu et al., 2021, https://doi.org/10.48550/arXiv.2106.09685; proximal term: Yoo et al., 2025, https://doi.org/10.48550/arXiv.2510.25093"""
+    Source: Hu et al., 2021, https://doi.org/10.48550/arXiv.2106.09685; proximal term: Yoo et
+    al., 2025, https://doi.org/10.48550/arXiv.2510.25093"""
     r:int=4                          # Rank
     alpha:float=8.                   # Loudness: the product is scaled by alpha/r
     targets:tuple=('query', 'value') # Which linear layers, by the last part of their name
     layers:int|None=None             # Only in the last so many layers; None for all
-    lr:float=1e-3                    # Step size of adapters (AdamW); the learner's own `lr` is not used
-    prox:float=0.                    # Pull towards the previous adapter: equation (5), by `StepL2SP`; nats, 0 for none
-    every:int=50                     # Steps after which the adapter of now becomes the previous one
+    lr:float=1e-3  # Step size of adapters (AdamW); the learner's own `lr` is not used
+    # Pull towards the previous adapter: equation (5), by `StepL2SP`; nats, 0 for none
+    prox:float=0.
+    every:int=50  # Steps after which the adapter of now becomes the previous one
     seed:int=0                       # For the first draw of A
 
     def prepare(self,
@@ -123,7 +141,9 @@ class LoRA(UpdatePolicy): # lint: long
         "Put the adapters in."
         for name,low in dict(lr=0, prox=0, every=1).items():
             x = getattr(self, name)
-            if not (np.isfinite(x) and x>=low): raise ValueError(f"{type(self).__name__}: {name} is {x}; use a finite number of at least {low}")
+            if not (np.isfinite(x) and x>=low):
+                raise ValueError(f"{type(self).__name__}: {name} is {x}; use a finite number "
+                    f"of at least {low}")
         inject_lora(bert, self.r, self.alpha, self.targets, self.layers, self.seed)
 
     def groups(self,
@@ -138,16 +158,19 @@ class LoRA(UpdatePolicy): # lint: long
         return (StepL2SP(self.prox, self.every),) if self.prox else ()
 
     def old_arrays(self, arrays): # the previous adapters were buffers of the encoder once
-        new = {o: f"remedy.0.{o.removeprefix('model.').removesuffix('_before')}" for o in arrays if o.endswith(('.A_before', '.B_before'))}
+        new = {o: f"remedy.0.{o.removeprefix('model.').removesuffix('_before')}"
+            for o in arrays if o.endswith(('.A_before', '.B_before'))}
         new.update({o: 'remedy.0.steps' for o in arrays if o=='model.bert.steps_since'})
         return {new.get(o, o): x for o,x in arrays.items()}
 
 # %% ../nbs/44_lora.ipynb #f0974f41
 class StepL2SP(Remedy):
-    "Pull the innermost adapters towards what they were some steps ago. `L2SP` pulls all that moves, the head too, and counts events."
+    """Pull the innermost adapters towards what they were some steps ago. `L2SP` pulls all that
+    moves, the head too, and counts events."""
     def __init__(self,
         strength:float=.1, # λ; nats, at least 0
-        every:int=50,      # Steps after which the adapter of now becomes the previous one; at least 1
+        # Steps after which the adapter of now becomes the previous one; at least 1
+        every:int=50,
     ): self.strength,self.every = strength,every
 
     def begin(self, learner):
@@ -157,7 +180,8 @@ class StepL2SP(Remedy):
     def renew(self): # from now on, these are the previous ones
         named = {id(p): n for n,p in self.learner_.params().items()}
         inner = [m for _,m in _adapters(self.learner_.model_.bert) if isinstance(m.base, torch.nn.Linear)]
-        self.anchor_,self.steps_ = {named[id(p)]: p.detach().clone() for m in inner for p in (m.A, m.B)},0
+        self.anchor_,self.steps_ = ({
+            named[id(p)]: p.detach().clone() for m in inner for p in (m.A, m.B)},0)
 
     def mix(self, step):
         if self.anchor_ is None or self.steps_>=self.every: self.renew()
@@ -169,7 +193,9 @@ class StepL2SP(Remedy):
         self.steps_ += 1
         if self.steps_>=self.every: self.renew()
 
-    def arrays(self): return {'steps': np.array([self.steps_])} | {o: x.cpu().numpy() for o,x in (self.anchor_ or {}).items()}
+    def arrays(self):
+        return ({'steps': np.array([self.steps_])} | {o: x.cpu().numpy()
+            for o,x in (self.anchor_ or {}).items()})
 
     def set(self, arrays):
         self.steps_ = int(arrays.pop('steps')[0])
@@ -179,7 +205,8 @@ class StepL2SP(Remedy):
 def renew_anchor(
     learner, # A learner whose update is a `LoRA` with `prox`
 )->None:     # Nothing
-    "The adapters of this moment are the previous ones from now on. `LoRA` does so every so many steps; call it where a block of yours ends."
+    """The adapters of this moment are the previous ones from now on. `LoRA` does so every so
+    many steps; call it where a block of yours ends."""
     learner.build()
     for r in learner.remedies_:
         if isinstance(r, StepL2SP): r.renew()
@@ -187,7 +214,8 @@ def renew_anchor(
 # %% ../nbs/44_lora.ipynb #ecbc9a54
 @dataclass(frozen=True)
 class TwinLoRA(LoRA): # lint: long
-    """Two adapters at each place: a long one in small steps, which `prox` ties to its past, and a short one on top that fades.
+    """Two adapters at each place: a long one in small steps, which `prox` ties to its past,
+    and a short one on top that fades.
 
     Source: after Shi et al., 2023, https://doi.org/10.48550/arXiv.2312.15599"""
     slow:float=.1     # Step size of the long one, as a share of `lr`
@@ -197,8 +225,10 @@ class TwinLoRA(LoRA): # lint: long
         bert, # The encoder
     ):
         "Put the long adapters in, and the short ones on top."
-        if not (np.isfinite(self.slow) and self.slow>=0 and np.isfinite(self.memory) and self.memory>1): raise ValueError(
-            f"TwinLoRA: slow is {self.slow} and memory {self.memory}; use at least 0, and more than 1")
+        if not (np.isfinite(self.slow) and self.slow>=0 and np.isfinite(self.memory)
+            and self.memory>1): raise ValueError(
+            f"TwinLoRA: slow is {self.slow} and memory {self.memory}; use at least 0, "
+            f"and more than 1")
         super().prepare(bert)
         inject_lora(bert, self.r, self.alpha, self.targets, self.layers, self.seed+1)
 
@@ -208,9 +238,11 @@ class TwinLoRA(LoRA): # lint: long
     ):
         "The long ones slow, the short ones fast and fading."
         long,short_A,short_B = ([p for n,p in named if kind(n)] for kind in (
-            lambda n: '.base.' in n, lambda n: '.base.' not in n and n.endswith('A'), lambda n: '.base.' not in n and n.endswith('B')))
+            lambda n: '.base.' in n, lambda n: '.base.' not in n and n.endswith('A'),
+            lambda n: '.base.' not in n and n.endswith('B')))
         fade = 1/(self.lr*self.memory) if self.lr else 0.
-        return [dict(params=long, lr=self.slow*self.lr, weight_decay=0.), dict(params=short_A, lr=self.lr, weight_decay=0.),
+        return [dict(params=long, lr=self.slow*self.lr, weight_decay=0.),
+                dict(params=short_A, lr=self.lr, weight_decay=0.),
                 dict(params=short_B, lr=self.lr, weight_decay=fade)]
 
 # %% ../nbs/44_lora.ipynb #3d65b33c
@@ -221,13 +253,15 @@ def _hash(tensors):
         sha.update(t.detach().cpu().contiguous().numpy())
     return sha.hexdigest()
 
-def _is_base(name): return name.rpartition('.')[2] not in ('A', 'B', 'A_before', 'B_before', 'steps_since')
+def _is_base(name):
+    return name.rpartition('.')[2] not in ('A', 'B', 'A_before', 'B_before', 'steps_since')
 
 # %% ../nbs/44_lora.ipynb #4af11feb
 def base_sha256(
     bert, # An encoder, with or without adapters
 )->str:   # 64 hexadecimal digits
-    "The hash of all weights but those of adapters. It is kept as long as no weight is written to."
+    """The hash of all weights but those of adapters. It is kept as long as no weight is
+    written to."""
     base = {n.replace('.base', ''): t for n,t in bert.state_dict().items() if _is_base(n)}
     stamp = [(t.data_ptr(), t._version) for t in base.values()]
     if getattr(bert, '_base_sha', (None,))[0]!=stamp: bert._base_sha = stamp,_hash(base)
@@ -243,67 +277,88 @@ def _anchor_of(learner): # the remedy that holds the previous adapter, if there 
 def _adapter_tensors(learner, who):
     "All that belongs to a learner's adapter: name to tensor, and its moments apart."
     bert,head,anchor = learner.model.bert,learner.model.classifier,_anchor_of(learner)
-    if not _adapters(bert): raise ValueError(f"{who}: this learner has no adapter; build it with update=LoRA(…)")
-    named = {**{f'bert.{n}': t for n,t in bert.state_dict(keep_vars=True).items() if not _is_base(n)},
+    if not _adapters(bert):
+        raise ValueError(f"{who}: this learner has no adapter; build it with update=LoRA(…)")
+    named = {**{f'bert.{n}': t for n,t in bert.state_dict(keep_vars=True).items()
+        if not _is_base(n)},
              **{f'classifier.{n}': p for n,p in head.named_parameters()}}
-    if anchor: named |= {f'{n}_before': x for n,x in anchor.anchor_.items()} | {'bert.steps_since': torch.tensor([anchor.steps_])}
-    moments = {f'adam.{n}.{o}': v for n,t in named.items() for o,v in learner.optimizer_.state.get(t, {}).items()}
+    if anchor:
+        named |= ({f'{n}_before': x for n,x in anchor.anchor_.items()} | {
+            'bert.steps_since': torch.tensor([anchor.steps_])})
+    moments = {f'adam.{n}.{o}': v for n,t in named.items()
+        for o,v in learner.optimizer_.state.get(t, {}).items()}
     if learner.n_steps_: moments['head.spread'] = learner.spread_
     return named,moments
 
-def _loudness(bert): return {n: [m.scale, *m.A.shape, m.out_features] for n,m in _adapters(bert)}
+def _loudness(bert):
+    return {n: [m.scale, *m.A.shape, m.out_features] for n,m in _adapters(bert)}
 
 # %% ../nbs/44_lora.ipynb #cb351f97
 def save_adapter(
     learner,  # A `ClickBert` or `IncrementalBert` whose update is a `LoRA`
     path,     # File to write; by custom it ends in .safetensors
 )->None:      # Nothing
-    """Write adapters, head and their moments, with the hash of the weights that they correct; replaced in one step.
+    """Write adapters, head and their moments, with the hash of the weights that they correct;
+    replaced in one step.
 
     Raises `ValueError` for a learner without adapters."""
     from safetensors.torch import save
     named,moments = _adapter_tensors(learner, 'save_adapter')
-    tensors = {n: t.detach().cpu().contiguous().clone() for n,t in {**named, **moments}.items()}
-    about = dict(base=base_sha256(learner.model.bert), adapters=_loudness(learner.model.bert), sha256=_hash(tensors))
+    tensors = {n: t.detach().cpu().contiguous().clone()
+        for n,t in {**named, **moments}.items()}
+    about = dict(base=base_sha256(learner.model.bert), adapters=_loudness(learner.model.bert),
+        sha256=_hash(tensors))
     write_atomic(path, save(tensors, metadata=dict(recinc_nb=json.dumps(about))))
 
 # %% ../nbs/44_lora.ipynb #57a792fb
 def load_adapter( # lint: long
     learner,  # A learner with the same encoder and adapters of the same shape
     path,     # File that `save_adapter` wrote
-):            # The learner, which now speaks and goes on as the one that was saved; the past of its users stays
+# The learner, which now speaks and goes on as the saved one; the past of its users stays
+):
     """Swap an adapter in. All is checked before anything moves.
 
-    Raises `FileNotFoundError`, or `ValueError` for a damaged file, another base, or adapters of another shape or loudness."""
+    Raises `FileNotFoundError`, or `ValueError` for a damaged file, another base, or adapters
+    of another shape or loudness."""
     tensors,about = _read_adapter(path)
     named,_ = _adapter_tensors(learner, 'load_adapter')
     bert = learner.model.bert
     if about['base']!=base_sha256(bert): raise ValueError(
-        f"load_adapter: {path} corrects other weights ({about['base'][:12]}…) than this encoder's ({base_sha256(bert)[:12]}…); load that checkpoint first")
+        f"load_adapter: {path} corrects other weights ({about['base'][:12]}…) than this "
+        f"encoder's ({base_sha256(bert)[:12]}…); load that checkpoint first")
     weights = {n: t for n,t in tensors.items() if not n.startswith(('adam.', 'head.'))}
-    if about['adapters']!=_loudness(bert) or {n: t.shape for n,t in weights.items()}!={n: t.shape for n,t in named.items()}: raise ValueError(
-        f"load_adapter: {path} holds adapters of another kind; build the learner with the update that it was saved with")
+    if about['adapters']!=_loudness(bert) or {n: t.shape
+        for n,t in weights.items()}!={n: t.shape for n,t in named.items()}: raise ValueError(
+        f"load_adapter: {path} holds adapters of another kind; build the learner with the "
+        f"update that it was saved with")
     state = learner.optimizer_.state
     with torch.no_grad():
         for n,t in weights.items(): named[n].copy_(t)
-    learner.spread_ = tensors.get('head.spread', torch.eye(len(learner.spread_), dtype=torch.float64)).clone()
+    learner.spread_ = (tensors.get('head.spread',
+        torch.eye(len(learner.spread_), dtype=torch.float64)).clone())
     if _anchor_of(learner): _anchor_of(learner).steps_ = int(named['bert.steps_since'])
     for n,p in named.items():
-        new = {o.rpartition('.')[2]: t for o,t in tensors.items() if o.startswith(f'adam.{n}.')}
+        new = {o.rpartition('.')[2]: t for o,t in tensors.items()
+            if o.startswith(f'adam.{n}.')}
         if new: state[p] = {o: t if o=='step' else t.to(p.device) for o,t in new.items()}
         else: state.pop(p, None)
-    if hasattr(learner, '_vectors'): learner._vectors.clear() # they were made with the other adapter
+    # they were made with the other adapter
+    if hasattr(learner, '_vectors'): learner._vectors.clear()
     return learner
 
 # %% ../nbs/44_lora.ipynb #ec8a5f5f
 def _read_adapter(path):
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load
-    if not Path(path).is_file(): raise FileNotFoundError(f"load_adapter: {path} is not there; save_adapter writes one")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"load_adapter: {path} is not there; save_adapter writes one")
     try:
         tensors = load(Path(path).read_bytes())
         with safe_open(path, 'pt') as f: about = json.loads((f.metadata() or {})['recinc_nb'])
     except (SafetensorError, KeyError, ValueError) as e: raise ValueError(
-        f"load_adapter: {path} is no adapter of ours, or is damaged ({e!r}); save it again") from None
-    if about['sha256']!=_hash(tensors): raise ValueError(f"load_adapter: {path} is damaged (its SHA-256 is another); save it again")
+        f"load_adapter: {path} is no adapter of ours, or is damaged ({e!r}); "
+        f"save it again") from None
+    if about['sha256']!=_hash(tensors):
+        raise ValueError(f"load_adapter: {path} is damaged (its SHA-256 is another); "
+            f"save it again")
     return tensors,about

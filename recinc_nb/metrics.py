@@ -71,7 +71,7 @@ def user_auc(
     y:np.ndarray,     # 1 for a like, 0 for a dislike; shape (n,)
     score:np.ndarray, # Any number that grows with liking; shape (n,)
     user:np.ndarray,  # Whose event it is; shape (n,)
-)->float:             # 1 is perfect order for every user, .5 a coin; nan if no user has both classes
+)->float:  # 1 is perfect order for every user, .5 a coin; nan if no user has both classes
     """AUC within users, weighted by their events; users with one class alone are left out.
 
     Source: [Zhu et al. 2017](https://doi.org/10.1145/3097983.3098134), there called GAUC."""
@@ -113,7 +113,7 @@ def normalized_entropy(
 def calibration_ratio(
     y:np.ndarray, # 1 for a like, 0 for a dislike; shape (n,)
     p:np.ndarray, # P(like); shape (n,); in [0, 1]
-)->float:         # 1 is right on average, 2 promises twice the likes that come; nan if no like came
+)->float:  # 1 is right on average, 2 promises twice the likes that come; nan if no like came
     """Mean prediction over base rate: equation (5).
 
     Source: [He et al. 2014](https://doi.org/10.1145/2648584.2648589), there called
@@ -126,7 +126,8 @@ def calibration(
     y:np.ndarray,  # 1 for a like, 0 for a dislike; shape (n,)
     p:np.ndarray,  # P(like); shape (n,); in [0, 1]
     bins:int=10,   # Into how many parts the sorted predictions are cut; at least 1
-)->pd.DataFrame:   # A row per part: events (count), predicted (mean of p), observed (share of likes)
+    # A row per part: events (count), predicted (mean of p), observed (share of likes)
+)->pd.DataFrame:
     """Reliability curve: what was promised and what came, in parts of equal size.
 
     Equal predictions stay in one part, so parts differ in size, and some vanish, where many
@@ -142,9 +143,13 @@ def calibration(
 
 # %% ../nbs/11_metrics.ipynb #17137c2e
 def rank_counts(
-    scores:np.ndarray, # Scores of the candidates; shape (n_items,) or (n_events, n_items); -inf: no candidate
+    # Scores of the candidates; shape (n_items,) or (n_events, n_items); -inf: no
+    # candidate
+    scores:np.ndarray,
     target:np.ndarray, # Column of the item that was chosen; an int or shape (n_events,)
-)->tuple[np.ndarray,np.ndarray]: # better and tied: how many score higher, and how many OTHERS the same; ints, shape of target
+    # better and tied: how many score higher, and how many OTHERS the same; ints, shape
+    # of target
+)->tuple[np.ndarray,np.ndarray]:
     """Where the target stands among the candidates, with the ties counted apart.
 
     Raises `ValueError` for a score that is nan, a target that is no candidate, or shapes that
@@ -170,11 +175,14 @@ def rank_counts(
 
 # %% ../nbs/11_metrics.ipynb #05f6f3e1
 def rank_gain(
-    better:np.ndarray, # How many candidates score higher than the target; shape (n,); inf for a miss
+    # How many candidates score higher than the target; shape (n,); inf for a miss
+    better:np.ndarray,
     tied:np.ndarray,   # How many others have its score; shape (n,)
     gain,              # What a position is worth: a function of an array of positions 1, 2, …
     k:int|None=10,     # Positions beyond it are worth nothing; None for no limit
-    ties:str='expected', # 'optimistic', 'expected' or 'pessimistic': the target comes first, anywhere or last among its ties
+    # 'optimistic', 'expected' or 'pessimistic': the target comes first, anywhere or last
+    # among its ties
+    ties:str='expected',
 )->np.ndarray:         # Worth of each event; shape (n,)
     """What each event is worth when the target has one position, or one of tied+1: equation
     (6).
@@ -193,7 +201,8 @@ def rank_gain(
 
 # %% ../nbs/11_metrics.ipynb #b0b25dd4
 def hit_rate(
-    better:np.ndarray, # How many candidates score higher than the target; shape (n,); inf for a miss
+    # How many candidates score higher than the target; shape (n,); inf for a miss
+    better:np.ndarray,
     tied:np.ndarray,   # How many others have its score; shape (n,)
     k:int=10,          # Length of the list
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
@@ -206,7 +215,8 @@ def hit_rate(
     return float(v.mean()) if v.size else np.nan
 
 def mrr(
-    better:np.ndarray, # How many candidates score higher than the target; shape (n,); inf for a miss
+    # How many candidates score higher than the target; shape (n,); inf for a miss
+    better:np.ndarray,
     tied:np.ndarray,   # How many others have its score; shape (n,)
     k:int|None=None,   # Positions beyond it are worth nothing; None for no limit
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
@@ -216,7 +226,8 @@ def mrr(
     return float(v.mean()) if v.size else np.nan
 
 def ndcg(
-    better:np.ndarray, # How many candidates score higher than the target; shape (n,); inf for a miss
+    # How many candidates score higher than the target; shape (n,); inf for a miss
+    better:np.ndarray,
     tied:np.ndarray,   # How many others have its score; shape (n,)
     k:int|None=10,     # Length of the list
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
@@ -256,7 +267,9 @@ def recall_at_k(
     scores:np.ndarray,   # Scores of the items; shape (n_users, n_items)
     k:int=10,            # Length of the list
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
-)->float:                # Mean share of a user's items that are in the list; users without one are left out; nan if no user is left
+    # Mean share of a user's items that are in the list; users without one are left out;
+    # nan if no user is left
+)->float:
     "Recall at k for users with several relevant items."
     _rule(k, ties, 'recall_at_k')
     r = _by_position(relevant, scores, ties, 'recall_at_k')
@@ -268,7 +281,9 @@ def ndcg_at_k(
     scores:np.ndarray,   # Scores of the items; shape (n_users, n_items)
     k:int=10,            # Length of the list
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
-)->float:                # Mean over users of DCG over the best DCG; users without relevant items are left out; nan if no user is left
+    # Mean over users of DCG over the best DCG; users without relevant items are left
+    # out; nan if no user is left
+)->float:
     """Normalized discounted cumulative gain for users with several relevant items: equation
     (9).
 

@@ -12,7 +12,8 @@ from fastcore.basics import patch
 from numba import njit
 from .baselines import ItemItem
 from .learner import IdLearner, Members, Remedy, above, count, grow_rows, optional, share
-from .mf_rank import LikesLearner, append_like, dot_rows, first_like, has_liked, random_row
+from .mf_rank import (LikesLearner, append_like, dot_rows, first_like, has_liked,
+                               random_row)
 
 # %% ../nbs/36_mf_next.ipynb #23422111
 @njit(cache=True)
@@ -43,7 +44,9 @@ def als_fold_in( # lint: long
     at,     # Place of the newest like; -1 for none
     item,   # Rows of `Q` by place; shape (n_likes,), int64
     before, # Place of the like before; shape (n_likes,), int64
-    fresh,  # 1 where a user's like of an item is the first, 0 where it is a repeat; shape (n_likes,), float64
+    # 1 where a user's like of an item is the first, 0 where it is a repeat; shape
+    # (n_likes,), float64
+    fresh,
     alpha,  # Confidence of a like on top of 1; above 0
     decay,  # What a like weighs against the one after it; in (0, 1]
     l2,     # Penalty; above 0
@@ -102,7 +105,8 @@ def implicit_als_sweep( # lint: long
         u,i = users[n],items[n]
         mean = total/max(users_order[-1], 1)
         pred[n] = 0.
-        if i>=0 and item_born[i]>0: pred[n] = dot_rows(P[u] if u>=0 and user_born[u]>0 else mean, Q[i])
+        if i>=0 and item_born[i]>0:
+            pred[n] = dot_rows(P[u] if u>=0 and user_born[u]>0 else mean, Q[i])
         if not (learn and y[n]>=.5): continue
         if user_born[u]==0: first_like(u, P, user_born, users_order, 2*seed, 0.)
         if item_born[i]==0:
@@ -113,66 +117,88 @@ def implicit_als_sweep( # lint: long
         fresh[place] = 0. if has_liked(u, i, last, item, before, most) else 1.
         append_like(u, i, last, item, before, n_likes)
         old[:] = P[u]
-        als_fold_in(Q, gram_item, last[u], item, before, fresh, alpha, decay, l2, mean, P[u], most)
+        als_fold_in(Q, gram_item, last[u], item, before, fresh, alpha, decay, l2, mean, P[u],
+            most)
         _add_outer(gram_user, 1., P[u])
         _add_outer(gram_user, -1., old)
         for f in range(k): total[f] += P[u,f] - old[f]
         old[:] = Q[i]
-        als_fold_in(P, gram_user, newest[i], user, earlier, fresh, alpha, 1., l2, zero, Q[i], most)
+        als_fold_in(P, gram_user, newest[i],
+            user, earlier, fresh, alpha, 1., l2, zero, Q[i], most)
         _add_outer(gram_item, 1., Q[i])
         _add_outer(gram_item, -1., old)
 
 # %% ../nbs/36_mf_next.ipynb #9d5b8f22
 class ImplicitALS(LikesLearner): # lint: long
-    """Least squares over all cells, ones trusted more than zeros, solved for one user and one item per like: equations (1) to (3).
+    """Least squares over all cells, ones trusted more than zeros, solved for one user and one
+    item per like: equations (1) to (3).
 
-    The order of solves and the kept Gram matrices are eALS's online update; that one solves coordinate by coordinate, and trusts the
-    zeros of popular items more. What the library implicit calls a confidence is 1 + `alpha` here.
-    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives dot products, 0 for an item without a like.
-    A like is solved for over all likes of its user and all likes of its item, so it costs more the more popular the item is;
-    `max_likes` bounds that. Of the remedies it takes those that replay; a replayed like is counted again.
+    The order of solves and the kept Gram matrices are eALS's online update; that one solves
+    coordinate by coordinate, and trusts the
+    zeros of popular items more. What the library implicit calls a confidence is 1 + `alpha`
+    here.
+    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives dot
+    products, 0 for an item without a like.
+    A like is solved for over all likes of its user and all likes of its item, so it costs more
+    the more popular the item is;
+    `max_likes` bounds that. Of the remedies it takes those that replay; a replayed like is
+    counted again.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Hu, Koren and Volinsky 2008](https://doi.org/10.1109/ICDM.2008.22);
     [He, Zhang, Kan and Chua 2016](https://doi.org/10.1145/2911451.2911489), section 4.3."""
-    rules = dict(n_factors=count(1), alpha=above(0), l2=above(0), decay=share, init_std=above(0), max_likes=optional(count(1)))
+    rules = dict(n_factors=count(1), alpha=above(0), l2=above(0), decay=share,
+        init_std=above(0), max_likes=optional(count(1)))
     def __init__(self,
         n_factors:int=16,        # Numbers per user and per item; at least 1
         alpha:float=3.,          # Confidence of a like on top of 1; above 0
         l2:float=10.,            # Penalty; above 0
-        decay:float=.9,          # What a user's like weighs against the one after it; in (0, 1]
+        decay:float=.9,  # What a user's like weighs against the one after it; in (0, 1]
         init_std:float=.1,       # Standard deviation of a new item's entries; above 0
         seed:int=0,              # Of the random start of new items; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        max_likes:int|None=None, # Newest likes of a user, and of an item, that are looked at; at least 1; None: all, at a cost that grows with them
+        # Newest likes of a user, and of an item, that are looked at; at least 1;
+        # None: all, at a cost that grows with them
+        max_likes:int|None=None,
         remedies:tuple=(),       # What mends the updates, by replay: `Reservoir`
     ):
-        self.n_factors,self.alpha,self.l2,self.decay,self.init_std = n_factors,alpha,l2,decay,init_std
-        self.seed,self.remember_seen,self.max_likes,self.remedies = seed,remember_seen,max_likes,remedies
+        self.n_factors,self.alpha,self.l2,self.decay,self.init_std = (n_factors,alpha,l2,decay,
+            init_std)
+        self.seed,self.remember_seen,self.max_likes,self.remedies = (seed,remember_seen,
+            max_likes,remedies)
 
     def begin(self):
         super().begin()
         k = int(self.n_factors)
-        self.user_,self.earlier_,self.fresh_ = np.zeros(0, dtype=np.int64),np.zeros(0, dtype=np.int64),np.zeros(0)
-        self.gram_user_,self.gram_item_,self.total_ = np.zeros((k, k)),np.zeros((k, k)),np.zeros(k)
+        self.user_,self.earlier_,self.fresh_ = (np.zeros(0, dtype=np.int64),
+            np.zeros(0, dtype=np.int64),np.zeros(0))
+        self.gram_user_,self.gram_item_,self.total_ = (np.zeros((k, k)),np.zeros((k, k)),
+            np.zeros(k))
 
     def tables(self, side): return dict(newest=((), np.int64)) if side=='item' else {}
     def starts(self): return dict(newest=-1)
     def most(self): return 2**62 if self.max_likes is None else int(self.max_likes)
 
     def learn_likes(self, users, items, y, pred, learn):
-        self.user_,self.earlier_,self.fresh_ = (grow_rows(o, len(self.item_)) for o in (self.user_, self.earlier_, self.fresh_))
-        implicit_als_sweep(users, items, y, pred, *self.common(), self.rows_['item']['newest'], self.user_, self.earlier_, self.fresh_,
-            self.gram_user_, self.gram_item_, self.total_, float(self.alpha), float(self.decay), float(self.l2), float(self.init_std), int(self.seed), self.most(), learn)
+        self.user_,self.earlier_,self.fresh_ = (grow_rows(o, len(self.item_))
+            for o in (self.user_, self.earlier_, self.fresh_))
+        implicit_als_sweep(users, items, y, pred, *self.common(), self.rows_['item']['newest'],
+            self.user_, self.earlier_, self.fresh_,
+            self.gram_user_, self.gram_item_, self.total_,
+            float(self.alpha), float(self.decay), float(self.l2), float(self.init_std), int(self.seed), self.most(), learn)
 
     def fold_in(self,
         user, # An id
-    )->np.ndarray: # The user's factors, solved for with the item factors of this moment; shape (n_factors,)
+        # The user's factors, solved for with the item factors of this moment; shape
+        # (n_factors,)
+    )->np.ndarray:
         "Solve equation (1) for one user; nothing is learned."
         with self._lock:
             self.ready()
             u,out = self.users_.row(user),np.zeros(int(self.n_factors))
-            last,mean = self.rows_['user']['last'][u] if u>=0 else -1,self.total_/max(self.order_['user'][-1], 1)
-            als_fold_in(self.rows_['item']['factors'], self.gram_item_, last, self.item_, self.before_, self.fresh_,
+            last,mean = (self.rows_['user']['last'][u] if u>=0 else -1,
+                self.total_/max(self.order_['user'][-1], 1))
+            als_fold_in(self.rows_['item']['factors'], self.gram_item_, last, self.item_,
+                self.before_, self.fresh_,
                         float(self.alpha), float(self.decay), float(self.l2), mean, out, self.most())
             return out
 
@@ -182,7 +208,9 @@ def softmax_sweep( # lint: long
     users,        # Rows of users; shape (n,), int64; -1 for one never met
     items,        # Rows of items; shape (n,), int64
     y,            # 1 for a like, 0 for none; shape (n,), float64; not read unless `learn`
-    pred,         # Receives the item's share in the softmax over all items with a like; shape (n,), float64
+    # Receives the item's share in the softmax over all items with a like; shape (n,),
+    # float64
+    pred,
     P,            # Factors of users; shape (n_users, k), float64
     Q,            # Factors of items; shape (n_items, k), float64
     user_born,    # As in `isgd_sweep`
@@ -206,12 +234,13 @@ def softmax_sweep( # lint: long
     out,          # Receives all shares for the last event; shape (n_items,), float64
     learn,        # Learn, or only predict?
 ):
-    "Equations (4) and (5) for n events, one after the other; changes the tables in place if `learn`."
+    """Equations (4) and (5) for n events, one after the other; changes the tables in place if
+    `learn`."""
     k = P.shape[1]
     v,g,floor = np.empty(k),np.empty(k),.01
     for n in range(len(users)):
         u,i = users[n],items[n]
-        at,w,z = (last[u] if u>=0 else -1),1.,0.
+        at,w,z = last[u] if u>=0 else -1,1.,0.
         v[:] = 0.
         while at>=0 and w>.01:
             j = item[at]
@@ -240,7 +269,8 @@ def softmax_sweep( # lint: long
             a = items_order[m]
             out[a] = np.exp(out[a]-top)
             total += out[a]
-        pred[n] = 0. if i<0 or is_new or item_born[i]==0 else out[i]/total   # before its first like: 0, also while it is learned
+        # before its first like: 0, also while it is learned
+        pred[n] = 0. if i<0 or is_new or item_born[i]==0 else out[i]/total
         if not like:
             for m in range(known): out[items_order[m]] /= total
             continue
@@ -288,43 +318,57 @@ def score_by_user(
     "Score pairs in one pass per user, whatever the number of that user's pairs."
     pred,order = np.zeros(len(users)),np.argsort(users, kind='stable')
     for at in np.split(order, np.flatnonzero(np.diff(users[order]))+1):
-        if len(at) and items[at].max()>=0: pred[at] = np.append(learner.all_scores(users[at[0]]), 0.)[items[at]]  # the last is for items never met
+        # the last is for items never met
+        if len(at) and items[at].max()>=0:
+            pred[at] = np.append(learner.all_scores(users[at[0]]), 0.)[items[at]]
     return pred
 
 # %% ../nbs/36_mf_next.ipynb #a7172ff7
 class SoftmaxMF(LikesLearner): # lint: long
-    """A factor model of the next like: the user's factors plus a fading sum over the last likes, a softmax over all items: equations (4) and (5).
+    """A factor model of the next like: the user's factors plus a fading sum over the last
+    likes, a softmax over all items: equations (4) and (5).
 
-    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives an item's share in a softmax over all items
-    with a like, those that the user has among them; 0 for the others. An event costs a pass over the items' factors, and one over
+    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives an item's
+    share in a softmax over all items
+    with a like, those that the user has among them; 0 for the others. An event costs a pass
+    over the items' factors, and one over
     the user's likes. Raises `ValueError` for settings outside their range, at the first call.
-    Source: [Rendle, Freudenthaler and Schmidt-Thieme 2010](https://doi.org/10.1145/1772690.1772773) and
-    [Kabbur, Ning and Karypis 2013](https://doi.org/10.1145/2487575.2487589) for users made of their items."""
+    Source: [Rendle, Freudenthaler and Schmidt-Thieme
+    2010](https://doi.org/10.1145/1772690.1772773) and
+    [Kabbur, Ning and Karypis 2013](https://doi.org/10.1145/2487575.2487589) for users made of
+    their items."""
     rules = dict(n_factors=count(1), lr=above(0), decay=share, init_std=above(0))
     def __init__(self,
         n_factors:int=48,        # Numbers per user, and twice per item; at least 1
         lr:float=.1,             # Step size of AdaGrad; above 0
-        decay:float=.85,         # What a user's like weighs against the one after it; in (0, 1]
+        decay:float=.85,  # What a user's like weighs against the one after it; in (0, 1]
         init_std:float=.1,       # Standard deviation of a new item's entries; above 0
         seed:int=0,              # Of the random start of new items; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        remedies:tuple=(),       # What mends the updates: `Reservoir`, `L2SP`, …; a pull moves the rows of the event's user and item
+        # What mends the updates: `Reservoir`, `L2SP`, …; a pull moves the rows of
+        # the event's user and item
+        remedies:tuple=(),
     ):
         self.n_factors,self.lr,self.decay,self.init_std = n_factors,lr,decay,init_std
         self.seed,self.remember_seen,self.remedies = seed,remember_seen,remedies
 
     def tables(self, side):
         k,one = int(self.n_factors),((), np.float64)
-        return dict(sum_user=one) if side=='user' else dict(follow=((k,), np.float64), bias=one, sum_item=one, sum_follow=one, sum_bias=one)
+        return (dict(sum_user=one) if side=='user'
+            else dict(follow=((k,), np.float64), bias=one, sum_item=one, sum_follow=one,
+            sum_bias=one))
 
     def run(self, users, items, y, pred, learn): # a sweep; all shares for the last event
         item,out = self.rows_['item'].tables,np.zeros(len(self.items_))
-        softmax_sweep(users, items, y, pred, *self.common(), item['follow'], item['bias'], self.rows_['user']['sum_user'], item['sum_item'],
-                      item['sum_follow'], item['sum_bias'], float(self.lr), float(self.decay), float(self.init_std), int(self.seed), out, learn)
+        softmax_sweep(users, items, y, pred, *self.common(), item['follow'], item['bias'],
+            self.rows_['user']['sum_user'], item['sum_item'],
+                      item['sum_follow'],
+                      item['sum_bias'], float(self.lr), float(self.decay), float(self.init_std), int(self.seed), out, learn)
         return out
 
     def learn_likes(self, users, items, y, pred, learn): self.run(users, items, y, pred, learn)
-    def all_scores(self, u): return self.run(np.array([u]), np.array([-1]), np.empty(0), np.empty(1), False)
+    def all_scores(self, u):
+        return self.run(np.array([u]), np.array([-1]), np.empty(0), np.empty(1), False)
     def _score(self, users, items): return score_by_user(self, users, items)
     def pull_rate(self, name, row): # AdaGrad's step of that row
         side = name.partition('_')[0]
@@ -332,7 +376,9 @@ class SoftmaxMF(LikesLearner): # lint: long
 
     def score_items(self,
         user, # An id
-    )->np.ndarray: # What `predict` says of each item, by row of `items_`; shape (n_items,), float64
+        # What `predict` says of each item, by row of `items_`; shape (n_items,),
+        # float64
+    )->np.ndarray:
         "Score every item met so far for one user, in one pass over the factors."
         with self._lock:
             self.ready()
@@ -341,7 +387,8 @@ class SoftmaxMF(LikesLearner): # lint: long
 # %% ../nbs/36_mf_next.ipynb #b4f77b3d
 @njit(cache=True)
 def _standardize(x, is_open):
-    "Bring the open entries of x to mean 0 and standard deviation 1, and the others along; all to 0 where the open ones are alike."
+    """Bring the open entries of x to mean 0 and standard deviation 1, and the others along;
+    all to 0 where the open ones are alike."""
     n,mean,var = 0,0.,0.
     for a in range(len(x)):
         if is_open[a]: n,mean = n+1,mean+x[a]
@@ -359,28 +406,37 @@ def _mark_liked(u, last, item, before, out):
 
 # %% ../nbs/36_mf_next.ipynb #2706d54e
 class RankStack(IdLearner): # lint: long
-    """A softmax over two opinions, `SoftmaxMF` and `ItemItem`, whose weights are learned after each like: equation (6).
+    """A softmax over two opinions, `SoftmaxMF` and `ItemItem`, whose weights are learned after
+    each like: equation (6).
 
-    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives an item's share in a softmax over all items with a like; 0 for the others.
-    The two are `softmax_` and `pairs_`; their settings are given by name, and stay as they are.
-    Raises `ValueError` for settings outside their range, at the first call, and beyond the 20,000 items of `ItemItem`.
+    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives an item's
+    share in a softmax over all items with a like; 0 for the others.
+    The two are `softmax_` and `pairs_`; their settings are given by name, and stay as they
+    are.
+    Raises `ValueError` for settings outside their range, at the first call, and beyond the
+    20,000 items of `ItemItem`.
     Source: [Wolpert 1992](https://doi.org/10.1016/S0893-6080(05)80023-1) for stacking."""
     target,positive_only = 'label',True
-    _dict = (lambda x: isinstance(x, dict)),'a dict from names of settings to values'
-    rules,baked = dict(n_factors=count(1), lr=above(0), softmax=optional(_dict), pairs=optional(_dict)),('softmax', 'pairs')
+    _dict = lambda x: isinstance(x, dict),'a dict from names of settings to values'
+    rules,baked = (dict(n_factors=count(1), lr=above(0), softmax=optional(_dict),
+        pairs=optional(_dict)),('softmax', 'pairs'))
     parts = dict(pairs=ItemItem, softmax=SoftmaxMF) # setting to class
     def __init__(self,
         n_factors:int=48,        # Of `SoftmaxMF`; at least 1
         lr:float=.01,            # Step size of the two weights, by AdaGrad; above 0
         seed:int=0,              # Of `SoftmaxMF`; at least 0
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        softmax:dict|None=None,  # More settings of `SoftmaxMF`, such as dict(decay=.8); None: its defaults
-        pairs:dict|None=None,    # Settings of `ItemItem`, such as dict(shrink=5.); None: its defaults
-    ): self.n_factors,self.lr,self.seed,self.remember_seen,self.softmax,self.pairs = n_factors,lr,seed,remember_seen,softmax,pairs
+        # More settings of `SoftmaxMF`, such as dict(decay=.8); None: its defaults
+        softmax:dict|None=None,
+        # Settings of `ItemItem`, such as dict(shrink=5.); None: its defaults
+        pairs:dict|None=None,
+    ): self.n_factors,self.lr,self.seed,self.remember_seen,self.softmax,self.pairs = (
+        n_factors,lr,seed,remember_seen,softmax,pairs)
 
     def members(self): # new ones
         own = dict(softmax=dict(n_factors=self.n_factors, seed=self.seed))
-        return [cls(**{**own.get(name, {}), **(getattr(self, name) or {})}) for name,cls in self.parts.items()]
+        return [cls(**{**own.get(name, {}), **(getattr(self, name) or {})})
+            for name,cls in self.parts.items()]
 
     def begin(self):
         self.members_ = Members(self.members(), type(self).__name__)
@@ -394,11 +450,13 @@ class RankStack(IdLearner): # lint: long
     softmax_ = property(lambda self: self.members_[1], doc="The `SoftmaxMF` inside")
 
     def opinions(self, u):
-        "Rows of the items with a like, in the order of their first; which of them the user lacks; all opinions, standardized over those."
+        """Rows of the items with a like, in the order of their first; which of them the user
+        lacks; all opinions, standardized over those."""
         order,mine = self.softmax_.order_['item'],np.zeros(len(self.items_), dtype=bool)
         rows = order[:order[-1]]
         _mark_liked(u, self.pairs_.last_, self.pairs_.item_, self.pairs_.before_, mine)
-        share,counts = self.softmax_.all_scores(u)[rows],[m.all_scores(u)[rows] for m in self.members_ if m is not self.softmax_]
+        share,counts = (self.softmax_.all_scores(u)[rows],
+            [m.all_scores(u)[rows] for m in self.members_ if m is not self.softmax_])
         X,is_open = np.array([np.log(np.maximum(share, 1e-300)), *counts]),~mine[rows]
         for x in X: _standardize(x, is_open)
         return rows,is_open,X
@@ -420,12 +478,13 @@ class RankStack(IdLearner): # lint: long
             for n in range(len(users)): pred[n] = self.learn_like(users[n], items[n], y[n]>=.5)
 
     def learn_like(self, u, i, like): # one event; the share that the item had before
-        (_,is_open,X),at = self.opinions(u),self.softmax_.rows_['item']['born'][i] - 1   # its place among those with a like
+        # its place among those with a like
+        (_,is_open,X),at = self.opinions(u),self.softmax_.rows_['item']['born'][i] - 1
         pred = self.shares(X)[at] if at>=0 else 0.
         if not like:
             self.n_skipped_ += 1
             return pred
-        if at>=0 and is_open[at]:                        # a candidate, so the opinions can be judged by it
+        if at>=0 and is_open[at]:  # a candidate, so the opinions can be judged by it
             pi = self.shares(X[:,is_open])
             pi[is_open[:at].sum()] -= 1
             g = X[:,is_open] @ pi
@@ -439,7 +498,9 @@ class RankStack(IdLearner): # lint: long
 
     def score_items(self,
         user, # An id
-    )->np.ndarray: # What `predict` says of each item, by row of `items_`; shape (n_items,), float64
+        # What `predict` says of each item, by row of `items_`; shape (n_items,),
+        # float64
+    )->np.ndarray:
         "Score every item met so far for one user."
         with self._lock:
             self.ready()
@@ -450,21 +511,25 @@ class RankStack(IdLearner): # lint: long
 def check(self:ImplicitALS):
     super(ImplicitALS, self).check()
     for r in self.remedies:
-        if type(r).pull is not Remedy.pull or type(r).project is not Remedy.project: raise ValueError(
-            f"ImplicitALS: remedies holds {r!r}, but rows that are solved for take no pull and no projection; "
+        if type(r).pull is not Remedy.pull or type(r).project is not Remedy.project:
+            raise ValueError(
+            f"ImplicitALS: remedies holds {r!r}, but rows that are solved for take no pull "
+            f"and no projection; "
             "use remedies that replay, such as Reservoir")
 
 @patch
 def arrays(self:ImplicitALS):
     n = int(self.n_likes_[0])
-    return {**super(ImplicitALS, self).arrays(), 'chain_user': self.user_[:n], 'chain_earlier': self.earlier_[:n], 'fresh': self.fresh_[:n],
+    return {**super(ImplicitALS, self).arrays(), 'chain_user': self.user_[:n],
+        'chain_earlier': self.earlier_[:n], 'fresh': self.fresh_[:n],
             'gram_user': self.gram_user_, 'gram_item': self.gram_item_, 'total': self.total_}
 
 @patch
 def restore(self:ImplicitALS, arrays, config):
     super(ImplicitALS, self).restore(arrays, config)
     self.user_,self.earlier_,self.fresh_,self.gram_user_,self.gram_item_,self.total_ = (
-        arrays[o].copy() for o in ('chain_user', 'chain_earlier', 'fresh', 'gram_user', 'gram_item', 'total'))
+        arrays[o].copy() for o in ('chain_user', 'chain_earlier', 'fresh', 'gram_user',
+        'gram_item', 'total'))
 
 # %% ../nbs/36_mf_next.ipynb #e52dd34b
 @njit(cache=True)
@@ -489,7 +554,8 @@ def wipe_user(self:ImplicitALS, u):
         order[-1] -= 1
         born[born>at+1] -= 1
     super(ImplicitALS, self).wipe_user(u)
-    self.user_,self.fresh_,self.earlier_ = self.user_[:len(stay)][stay],self.fresh_[:len(stay)][stay],np.zeros(int(stay.sum()), dtype=np.int64)
+    self.user_,self.fresh_,self.earlier_ = (self.user_[:len(stay)][stay],
+        self.fresh_[:len(stay)][stay],np.zeros(int(stay.sum()), dtype=np.int64))
     chain_places(self.item_, self.rows_['item'].used('newest'), self.earlier_)
 
 # %% ../nbs/36_mf_next.ipynb #eb33a679
@@ -497,10 +563,12 @@ def wipe_user(self:ImplicitALS, u):
 def check(self:RankStack):
     super(RankStack, self).check()
     for name,cls in self.parts.items():
-        wrong = [o for o in getattr(self, name) or {} if o not in cls._get_param_names() or o in ('remedies', 'remember_seen')]
+        wrong = [o for o in getattr(self, name) or {} if o not in cls._get_param_names()
+            or o in ('remedies', 'remember_seen')]
         if wrong: raise ValueError(
             f"{type(self).__name__}: {name} is {getattr(self, name)!r}; "
-            f"leave out {', '.join(map(repr, wrong))}, {cls.__name__} has no such setting here")
+            f"leave out {', '.join(map(repr, wrong))}, {cls.__name__} has no "
+            f"such setting here")
     for m in self.members(): m.check()
 
 @patch
@@ -514,20 +582,25 @@ def item_vectors(self:RankStack): return self.softmax_.item_factors_
 
 # %% ../nbs/36_mf_next.ipynb #7e3c8fd7
 @patch
-def arrays(self:RankStack): return {'weights': self.weights_, 'sums': self.sums_, **self.members_.arrays()}
+def arrays(self:RankStack):
+    return {'weights': self.weights_, 'sums': self.sums_, **self.members_.arrays()}
 
 @patch
-def state(self:RankStack): return dict(n_skipped=self.n_skipped_, members=self.members_.specs())
+def state(self:RankStack):
+    return dict(n_skipped=self.n_skipped_, members=self.members_.specs())
 
 @patch
 def restore(self:RankStack, arrays, config):
-    self.weights_,self.sums_,self.n_skipped_ = arrays['weights'].copy(),arrays['sums'].copy(),config['n_skipped']
+    self.weights_,self.sums_ = arrays['weights'].copy(),arrays['sums'].copy()
+    self.n_skipped_ = config['n_skipped']
     self.members_ = Members.restored(config['members'], arrays, self)
 
 @patch(cls_method=True)
 def upgrade(cls:RankStack, config, arrays):
     if 'members' in config: return config,arrays
     own = {o: config['params'][o] for o in ('n_factors', 'seed')}
-    members = [{'class': o, 'params': p, 'n_skipped': 0} for o,p in (('ItemItem', {}), ('SoftmaxMF', own))]
-    place = lambda o: '0.'+o[6:] if o.startswith('pairs_') else '1.'+o[3:] if o.startswith('mf_') else o
+    members = [{'class': o, 'params': p, 'n_skipped': 0}
+        for o,p in (('ItemItem', {}), ('SoftmaxMF', own))]
+    place = (lambda o: '0.'+o[6:] if o.startswith('pairs_') else '1.'+o[3:]
+        if o.startswith('mf_') else o)
     return {**config, 'members': members},{place(o): x for o,x in arrays.items()}

@@ -15,7 +15,8 @@ from .vectors import at_address, prefetch_row, row_products, row_step
 
 # %% ../nbs/31_mf_online.ipynb #8a63105a
 class MFTables(NamedTuple):
-    "What is known of users, or of items: `factors` (n, k), `bias` (n,), and `weight` (n,), the faded count of events; float32."
+    """What is known of users, or of items: `factors` (n, k), `bias` (n,), and `weight` (n,),
+    the faded count of events; float32."""
     factors:np.ndarray # 0 columns leave biases alone
     bias:np.ndarray    # 0 for a row that waits for its first event
     weight:np.ndarray  # 0 for a row that waits for its first event
@@ -46,38 +47,46 @@ def mf_sweep( # lint: long
     item,        # `MFTables` of items
     mean,        # Sum and number of all observations; shape (2,), float64
     rates,       # `MFRates`
-    logistic,    # True for the logistic loss, None for the squared one: each gets machine code of its own
+    # True for the logistic loss, None for the squared one: each gets machine code of its
+    # own
+    logistic,
     learn,       # Learn, or only predict?
     weight=None, # What each event counts; shape (n,), float64; None for 1
     pull=None,   # `MFPull`, or None for none
 ):
-    "Equations (1) to (4) for n events, one after the other; changes the tables in place if `learn`."
+    """Equations (1) to (4) for n events, one after the other; changes the tables in place if
+    `learn`."""
     one,total,count,lr = np.float32(1),mean[0],mean[1],rates.lr
     keep,h = one - lr*rates.l2,one if logistic is None else np.float32(.25)
     n_u,n_i,last = np.uintp(len(user.bias)),np.uintp(len(item.bias)),len(users)-1
     for n in range(len(users)):
-        a,b = users[min(n+8, last)],items[min(n+8, last)]   # eight events ahead: their rows may start to come
+        # eight events ahead: their rows may start to come
+        a,b = users[min(n+8, last)],items[min(n+8, last)]
         prefetch_row(user.factors, a); prefetch_row(user.bias, a); prefetch_row(user.weight, a)
         prefetch_row(item.factors, b); prefetch_row(item.bias, b); prefetch_row(item.weight, b)
-        u,i = np.uintp(users[n]),np.uintp(items[n])         # -1 becomes the largest number there is: no such row
+        # -1 becomes the largest number there is: no such row
+        u,i = np.uintp(users[n]),np.uintp(items[n])
         if logistic is not None: s = np.float32(np.log((total+1)/(count-total+1)))
         else: s = np.float32(total/count) if count>0 else np.float32(3)
         if u<n_u: s += user.bias[u]
         if i<n_i: s += item.bias[i]
         base,there = s,u<n_u and i<n_i
-        dot,size = row_products(user.factors, u, item.factors, i) if there else (np.float32(0), np.float32(0))
+        dot,size = (row_products(user.factors, u, item.factors, i) if there
+            else (np.float32(0), np.float32(0)))
         if there and user.weight[u]>0 and item.weight[i]>0: s += dot   # both were met
         if logistic is not None: s = one/(one + np.exp(-s))
         pred[n] = s
         if learn and there:
             e = slid = np.float32(y[n]) - s
             step,hold,w = lr,keep,one if weight is None else np.float32(weight[n])
-            if pull is not None:                            # slide to the anchors, and look at the error from there
-                hold_u,hold_i = pull_row(user.factors, u, pull.user, lr*pull.strength),pull_row(item.factors, i, pull.item, lr*pull.strength)
+            if pull is not None:  # slide to the anchors, and look at the error from there
+                hold_u,hold_i = (pull_row(user.factors, u, pull.user, lr*pull.strength),
+                    pull_row(item.factors, i, pull.item, lr*pull.strength))
                 if hold_u or hold_i:
                     dot,size = row_products(user.factors, u, item.factors, i)
                     met = user.weight[u]>0 and item.weight[i]>0
-                    slid = np.float32(y[n]) - link(base + (dot if met else np.float32(0)), logistic)
+                    slid = (np.float32(y[n])
+                        - link(base + (dot if met else np.float32(0)), logistic))
                     step = lr/(one + lr*pull.strength)
                     hold = one - step*rates.l2
             total += w*y[n]
@@ -108,7 +117,8 @@ def pull_row(
     "Slide one row towards its anchor: the first half of a proximal step."
     if row>=np.uintp(len(anchor)) or pull==0: return False
     one = np.float32(1)
-    for f in range(table.shape[1]): table[row,f] = (table[row,f] + pull*anchor[row,f])/(one + pull)
+    for f in range(table.shape[1]):
+        table[row,f] = (table[row,f] + pull*anchor[row,f])/(one + pull)
     return True
 
 # %% ../nbs/31_mf_online.ipynb #a3222327
@@ -118,34 +128,49 @@ _TUNED = dict(squared=dict(lr=.2, l2=.02), logistic=dict(lr=.4, l2=.005)) # by t
 class IncrementalMF(IdLearner): # lint: long
     """Matrix factorization with biases that learns one event at a time: equations (1) to (4).
 
-    An update sees the new events and no others; tables grow when strangers come; the step size stays constant.
+    An update sees the new events and no others; tables grow when strangers come; the step size
+    stays constant.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263) for the model,
     [Toulis and Airoldi 2017](https://doi.org/10.1214/16-AOS1506) for the implicit step."""
     def __init__(self,
         n_factors:int=32,       # Numbers per user and per item; 0 leaves biases alone
-        loss:str='squared',     # 'squared' learns the column rating, 'logistic' the column label
-        lr:float|None=None,     # Step size of factors; 1/stars; above 0; constant. None: as tuned, .2 squared and .4 logistic
-        l2:float|None=None,     # Penalty on factors; stars; at least 0. None: as tuned, .02 squared and .005 logistic
+        loss:str='squared',  # 'squared' learns the column rating, 'logistic' the column label
+        # Step size of factors; 1/stars; above 0; constant. None: as tuned, .2
+        # squared and .4 logistic
+        lr:float|None=None,
+        # Penalty on factors; stars; at least 0. None: as tuned, .02 squared and .005
+        # logistic
+        l2:float|None=None,
         init_std:float=.05,     # Standard deviation of a new row's factors; √stars
-        shrink_user:float=8.,   # Errors of size zero that a new user's bias starts with; events; above 0
+        # Errors of size zero that a new user's bias starts with; events; above 0
+        shrink_user:float=8.,
         shrink_item:float=3.,   # The same for items
-        decay_user:float=.9,    # What a user's next event leaves of the weight of older ones; in (0, 1]
+        # What a user's next event leaves of the weight of older ones; in (0, 1]
+        decay_user:float=.9,
         decay_item:float=.99,   # The same for items
         seed:int=0,             # Of the random start of new rows
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        max_rows:int|None=None, # Most users, and most items, that are kept: who was away the longest leaves; None for all
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        # Most users, and most items, that are kept: who was away the longest leaves;
+        # None for all
+        max_rows:int|None=None,
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
         remedies:tuple=(),      # What mends the updates: `Reservoir`, `L2SP`, …
     ):
         self.n_factors,self.loss,self.lr,self.l2,self.init_std = n_factors,loss,lr,l2,init_std
-        self.shrink_user,self.shrink_item,self.decay_user,self.decay_item = shrink_user,shrink_item,decay_user,decay_item
-        self.seed,self.remember_seen,self.max_rows,self.rating_range,self.remedies = seed,remember_seen,max_rows,rating_range,remedies
+        self.shrink_user,self.shrink_item,self.decay_user,self.decay_item = (shrink_user,
+            shrink_item,decay_user,decay_item)
+        self.seed,self.remember_seen,self.max_rows,self.rating_range,self.remedies = (seed,
+            remember_seen,max_rows,rating_range,remedies)
 
-    rules = dict(n_factors=count(), loss=one_of('squared', 'logistic'), lr=optional(above(0)), l2=optional(at_least(0)), init_std=at_least(0),
-                 shrink_user=above(0), shrink_item=above(0), decay_user=share, decay_item=share, max_rows=optional(count(1)))
+    rules = dict(n_factors=count(), loss=one_of('squared', 'logistic'), lr=optional(above(0)),
+        l2=optional(at_least(0)), init_std=at_least(0),
+                 shrink_user=above(0), shrink_item=above(0), decay_user=share,
+                 decay_item=share, max_rows=optional(count(1)))
     weighted,moves,_short = True,('factors',),None
-    _slack = 10_000 # with `max_rows`: so many entries of the log may be about those who left, or said twice
+    # with `max_rows`: so many entries of the log may be about those who left, or said twice
+    _slack = 10_000
 
     @property
     def target(self)->str: # 'rating' or 'label'
@@ -153,62 +178,83 @@ class IncrementalMF(IdLearner): # lint: long
         return 'label' if self.loss=='logistic' else 'rating'
 
     def tuned(self, name): # a setting, or what tuning found for it
-        return getattr(self, name) if getattr(self, name) is not None else _TUNED[self.loss][name]
+        return (getattr(self, name) if getattr(self, name) is not None
+            else _TUNED[self.loss][name])
 
     def check(self):
         super().check()
         if self.tuned('lr')*self.tuned('l2')>=1: raise ValueError(
-            f"{type(self).__name__}: lr is {self.tuned('lr')} and l2 {self.tuned('l2')}; use a product below 1, or rows change their sign at each event")
+            f"{type(self).__name__}: lr is {self.tuned('lr')} and l2 {self.tuned('l2')}; use "
+            f"a product below 1, or rows change their sign at each event")
         if self.max_rows is not None and len(self.remedies): raise ValueError(
-            f"{type(self).__name__}: max_rows is {self.max_rows}, and remedies are given; rows that change hands cannot be replayed or pulled; use one of the two")
+            f"{type(self).__name__}: max_rows is {self.max_rows}, and remedies are given; "
+            f"rows that change hands cannot be replayed or pulled; use one of the two")
 
     def begin(self):
-        self.rows_ = {side: Rows(factors=((self.n_factors,), np.float32), bias=((), np.float32), weight=((), np.float32)) for side in ('user', 'item')}
+        self.rows_ = {side: Rows(factors=((self.n_factors,), np.float32),
+            bias=((), np.float32), weight=((), np.float32)) for side in ('user', 'item')}
         self.mean_,self._short = np.zeros(2),None
-        self._starts = {side: RandomStarts([self.seed, n], self.n_factors, self.init_std, np.float32) for n,side in enumerate(('user', 'item'))}
-        self._order,self._kept = ({}, {}),0 # with `max_rows`: rows, those used last at the end; entries of the log that were kept
-        self._born = np.zeros((2, self.max_rows or 0), dtype=np.int64) # length of the log when a row was last emptied
+        self._starts = {side: RandomStarts([self.seed, n], self.n_factors, self.init_std,
+            np.float32) for n,side in enumerate(('user', 'item'))}
+        # with `max_rows`: rows, those used last at the end; entries of the log that were kept
+        self._order,self._kept = ({}, {}),0
+        # length of the log when a row was last emptied
+        self._born = np.zeros((2, self.max_rows or 0), dtype=np.int64)
         self._numbers = np.zeros(6, dtype=np.float32)
         self.refresh()
 
     def refresh(self): # settings, as the sweep reads them; in place, so that they hold at once
-        self._numbers[:] = self.tuned('lr'),self.tuned('l2'),self.shrink_user,self.shrink_item,self.decay_user,self.decay_item
+        self._numbers[:] = (self.tuned('lr'), self.tuned('l2'), self.shrink_user,
+                            self.shrink_item, self.decay_user, self.decay_item)
         self._short = None # the next call makes a new block
 
     def grow(self, n_users, n_items):
         super().grow(n_users, n_items) # both sides have room before a number is drawn
-        for side,n in (('user', n_users), ('item', n_items)): self._starts[side].fill(self.rows_[side]['factors'], n, self.max_rows)
+        for side,n in (('user', n_users), ('item', n_items)):
+            self._starts[side].fill(self.rows_[side]['factors'], n, self.max_rows)
 
     def sweep(self, users, items, y, pred, learn, weight=None, pull=None):
         tables = [MFTables(*self.rows_[side].tables.values()) for side in ('user', 'item')]
-        mf_sweep(users, items, y, pred, *tables, self.mean_, MFRates(*self._numbers), True if self.loss=='logistic' else None, learn, weight, pull)
+        mf_sweep(users, items, y, pred, *tables, self.mean_, MFRates(*self._numbers),
+            True if self.loss=='logistic' else None, learn, weight, pull)
 
     def arrays(self):
-        order = {f'{side}_order': np.array(list(o), dtype=np.int64) for side,o in zip(('user', 'item'), self._order)}
+        order = {f'{side}_order': np.array(list(o), dtype=np.int64)
+            for side,o in zip(('user', 'item'), self._order)}
         return {'mean': self.mean_, 'born': self._born, **order, **super().arrays()}
 
-    def state(self): return dict(generators={side: o.state(len(self.rows_[side])) for side,o in self._starts.items()}, kept=self._kept)
+    def state(self):
+        return dict(generators={side: o.state(len(self.rows_[side]))
+            for side,o in self._starts.items()}, kept=self._kept)
 
     def restore(self, arrays, config):
         super().restore(arrays, config)
-        self.mean_,self._born,self._kept = arrays['mean'].copy(),arrays['born'].copy(),config['kept']
-        self._order = tuple(dict.fromkeys(arrays[f'{side}_order'].tolist()) for side in ('user', 'item'))
-        for side,state in config['generators'].items(): self._starts[side].restore(state, len(self.rows_[side]))
+        self.mean_,self._born = arrays['mean'].copy(),arrays['born'].copy()
+        self._kept = config['kept']
+        self._order = tuple(dict.fromkeys(arrays[f'{side}_order'].tolist())
+            for side in ('user', 'item'))
+        for side,state in config['generators'].items():
+            self._starts[side].restore(state, len(self.rows_[side]))
 
     def item_vectors(self): return self.item_factors_
     def sweep_pulled(self, users, items, y, pred, pulls, weight):
         strengths = {float(x[1]) if np.ndim(x[1])==0 else None for x in pulls.values()}
         if len(strengths)>1 or None in strengths: return False
-        pull = MFPull(pulls['user_factors'][0], pulls['item_factors'][0], np.float32(strengths.pop())) if pulls else None
+        pull = (MFPull(pulls['user_factors'][0], pulls['item_factors'][0],
+            np.float32(strengths.pop())) if pulls else None)
         self.sweep(users, items, y, pred, True, weight, pull)
         return True
 
     def pull_rate(self, name, row): return np.array([float(self.tuned('lr'))])
 
-    user_factors_ = property(lambda self: self.rows_['user'].used('factors'), doc="Factors of the users met; shape (n_users, n_factors), float32")
-    item_factors_ = property(lambda self: self.rows_['item'].used('factors'), doc="Factors of the items met; shape (n_items, n_factors), float32")
-    user_bias_ = property(lambda self: self.rows_['user'].used('bias'), doc="Biases of the users met; shape (n_users,), float32")
-    item_bias_ = property(lambda self: self.rows_['item'].used('bias'), doc="Biases of the items met; shape (n_items,), float32")
+    user_factors_ = property(lambda self: self.rows_['user'].used('factors'),
+        doc="Factors of the users met; shape (n_users, n_factors), float32")
+    item_factors_ = property(lambda self: self.rows_['item'].used('factors'),
+        doc="Factors of the items met; shape (n_items, n_factors), float32")
+    user_bias_ = property(lambda self: self.rows_['user'].used('bias'),
+        doc="Biases of the users met; shape (n_users,), float32")
+    item_bias_ = property(lambda self: self.rows_['item'].used('bias'),
+        doc="Biases of the items met; shape (n_items,), float32")
 
 # %% ../nbs/31_mf_online.ipynb #bb5eaef5
 @njit(cache=True)
@@ -218,14 +264,18 @@ def mf_one( # lint: long
     item,    # The same
     y,       # What was observed, in the learner's own unit
     learn,   # Learn, or only predict?
-):           # The prediction. -∞: not now; when learning, NaN: a stranger, or a y that is refused; ∞: it overflowed
+# The prediction. -∞: not now; when learning, NaN: a stranger, or a refused y; ∞: it overflowed
+):
     "One event by address: one piece of machine code that predicts, learns and writes the log."
     at = at_address(address, (25,), np.int64)
     if at[18]==0: return -np.inf                       # somebody is changing the tables
     n_u,n_i,k,f4 = at[10],at[11],at[12],np.float32
-    U = MFTables(at_address(at[0], (n_u, k), f4), at_address(at[1], (n_u,), f4), at_address(at[2], (n_u,), f4))
-    V = MFTables(at_address(at[3], (n_i, k), f4), at_address(at[4], (n_i,), f4), at_address(at[5], (n_i,), f4))
-    mean,numbers,unit = at_address(at[6], (2,), np.float64),at_address(at[9], (2,), np.float64),at_address(at[24], (2,), np.float64)
+    U = MFTables(at_address(at[0], (n_u, k), f4), at_address(at[1], (n_u,), f4),
+        at_address(at[2], (n_u,), f4))
+    V = MFTables(at_address(at[3], (n_i, k), f4), at_address(at[4], (n_i,), f4),
+        at_address(at[5], (n_i,), f4))
+    mean,numbers,unit = (at_address(at[6], (2,), np.float64),
+        at_address(at[9], (2,), np.float64),at_address(at[24], (2,), np.float64))
     o,rows = at_address(at[7], (6,), f4),at_address(at[8], (2,), np.int64)
     for side,id in enumerate((user, item)):
         known = at_address(at[14+2*side], (at[15+2*side],), np.int64)
@@ -238,8 +288,10 @@ def mf_one( # lint: long
     if learn and not (min(rows[0], rows[1])>=0 and low<=y<=high): return np.nan # also for nan
     if learn and 0<=at[21]<=log[0]: return -np.inf                  # the log is full
     rates = MFRates(o[0], o[1], o[2], o[3], o[4], o[5])
-    if logistic: mf_sweep(rows[:1], rows[1:], numbers[:1], numbers[1:], U, V, mean, rates, True, learn)
-    else: mf_sweep(rows[:1], rows[1:], numbers[:1], numbers[1:], U, V, mean, rates, None, learn)
+    if logistic:
+        mf_sweep(rows[:1], rows[1:], numbers[:1], numbers[1:], U, V, mean, rates, True, learn)
+    else:
+        mf_sweep(rows[:1], rows[1:], numbers[:1], numbers[1:], U, V, mean, rates, None, learn)
     if learn:
         if at[21]>=0:
             at_address(at[19], (at[21],), np.int32)[log[0]] = rows[0]
@@ -251,7 +303,8 @@ def mf_one( # lint: long
 
 # %% ../nbs/31_mf_online.ipynb #885c242e
 @njit(cache=True)
-def _mf_top(u, n_items, had, k, user_factors, user_bias, user_weight, item_factors, item_bias, item_weight, start):
+def _mf_top(u, n_items, had, k, user_factors, user_bias, user_weight, item_factors, item_bias,
+    item_weight, start):
     best,rows = np.full(k, -np.inf),np.full(k, -1)
     base,met = np.float32(start),0<=u<len(user_bias) and user_weight[u]>0
     if 0<=u<len(user_bias): base += user_bias[u]
@@ -269,25 +322,34 @@ _PLAIN,_INF = frozenset((int, str)),float('inf')
 
 # %% ../nbs/31_mf_online.ipynb #bbfb9e22
 @patch
-def place(self:IncrementalMF): # lint: long; the block for `mf_one`; only where an event is learned by `mf_sweep` and nothing else
-    if type(self).sweep is not IncrementalMF.sweep or self.max_rows is not None or self.remedies_: return
-    low,high = (0., 1.) if self.loss=='logistic' else self.rating_range_ or (_INF, -_INF) # no range yet: the long way finds one
+def place(self:IncrementalMF): # lint: long; only where `mf_sweep` and nothing else learns an event
+    own = type(self).sweep is not IncrementalMF.sweep
+    if own or self.max_rows is not None or self.remedies_: return
+    # no range yet: the long way finds one
+    low,high = (0., 1.) if self.loss=='logistic' else self.rating_range_ or (_INF, -_INF)
     self._limits = self._starts['user'].n,self._starts['item'].n,low,high
-    small,log = (self.users_._small, self.items_._small),self.seen_ # rows by id, for ids that are small integers
+    # rows by id, for ids that are small integers
+    small,log = (self.users_._small, self.items_._small),self.seen_
     parts = [x for side in ('user', 'item') for x in self.rows_[side].tables.values()]
     parts += [self.mean_, self._numbers, *small, *log.pairs, self._count]
-    if self._short is not None and len(parts)==len(self._short[-1]) and all(a is b for a,b in zip(parts, self._short[-1])):
+    if self._short is not None and len(parts)==len(self._short[-1]) and all(a is b
+            for a,b in zip(parts, self._short[-1])):
         self._short[-2][0][18] = 1
         return
     scratch = np.zeros(2, dtype=np.int64),np.zeros(2),np.array(self._unit or (0., 0.))
     tables,(mean,numbers),small,pairs = parts[:6],parts[6:8],parts[8:10],parts[10:12]
     address = lambda o: o.ctypes.data
-    block = np.array([*map(address, (*tables, mean, numbers, *scratch[:2])), *(len(self.rows_[o]['bias']) for o in ('user', 'item')), self.n_factors,
-        self.loss=='logistic', *(x for o in small for x in (address(o), len(o))), 1, *map(address, pairs),
-        len(pairs[0]) if self.remember_seen else -1, address(log.count), address(self._count), address(scratch[2])], dtype=np.int64)
-    done = list(mf_one.overloads.values()) # compiled: call it without Numba's look at the types of what it gets
+    block = np.array([*map(address, (*tables, mean, numbers, *scratch[:2])),
+        *(len(self.rows_[o]['bias']) for o in ('user', 'item')), self.n_factors,
+        self.loss=='logistic', *(x for o in small for x in (address(o), len(o))), 1,
+        *map(address, pairs),
+        len(pairs[0]) if self.remember_seen else -1, address(log.count), address(self._count),
+        address(scratch[2])], dtype=np.int64)
+    # compiled: call it without Numba's look at the types of what it gets
+    done = list(mf_one.overloads.values())
     run = done[0].entry_point if done else self._first
-    self._short = block.ctypes.data,run,self.users_._rows,self.items_._rows,len(small[0]),len(small[1]),(block, scratch, log.count),parts
+    self._short = (block.ctypes.data,run,self.users_._rows,self.items_._rows,len(small[0]),
+        len(small[1]),(block, scratch, log.count),parts)
 
 @patch
 def close(self:IncrementalMF):
@@ -312,23 +374,30 @@ def learn_one(self:IncrementalMF,
     item,    # An id
     y:float, # What was observed: a rating, or 0 to 1 for labels
 ):           # The learner itself
-    "Learn one event. Raises `ValueError` for a missing id or a y that is not finite, `TypeError` for what cannot be an id."
+    """Learn one event. Raises `ValueError` for a missing id or a y that is not finite,
+    `TypeError` for what cannot be an id."""
     short = getattr(self, '_short', None)
     if short is not None and (type(y) is float or type(y) is int):
         address,run,users,items,n_u,n_i,_,_ = short
-        if type(user) is int and type(item) is int and 0<=user<n_u and 0<=item<n_i: pred = run(address, user, item, float(y), True)
-        elif type(user) in _PLAIN and type(item) in _PLAIN: pred = run(address, -2-users.get(user, -1), -2-items.get(item, -1), float(y), True)
+        if type(user) is int and type(item) is int and 0<=user<n_u and 0<=item<n_i:
+            pred = run(address, user, item, float(y), True)
+        elif type(user) in _PLAIN and type(item) in _PLAIN:
+            pred = run(address, -2-users.get(user, -1), -2-items.get(item, -1), float(y), True)
         else: pred = -_INF
-        if pred!=pred: pred = self._meet(user, item, float(y)) # a stranger, or a y that is refused
+        # a stranger, or a y that is refused
+        if pred!=pred: pred = self._meet(user, item, float(y))
         if -_INF<pred<_INF: return self
         if pred==_INF: raise FloatingPointError(
-            f"{self._who('learn_one')}: the prediction overflowed; lower the step size and go back to the last save")
+            f"{self._who('learn_one')}: the prediction overflowed; lower the step size and go "
+            f"back to the last save")
     if self.max_rows is None: return IdLearner.learn_one(self, user, item, y)
-    self._learn(dict(user=[user], item=[item]), [_one_number(y, self._who('learn_one'), user, item)], 'learn_one')
+    self._learn(dict(user=[user], item=[item]),
+        [_one_number(y, self._who('learn_one'), user, item)], 'learn_one')
     return self
 
 @patch
-def _meet(self:IncrementalMF, user, item, y): # give strangers rows that wait, and learn; -∞: the long way
+# give strangers rows that wait, and learn; -∞: the long way
+def _meet(self:IncrementalMF, user, item, y):
     with self._lock:
         short,(rows_u,rows_i,low,high) = self._short,self._limits
         if short is None or not low<=y<=high: return -_INF
@@ -348,7 +417,8 @@ def predict_one(self:IncrementalMF,
     "Score one pair."
     short = getattr(self, '_short', None)
     if short is not None and type(user) in _PLAIN and type(item) in _PLAIN:
-        pred = short[1](short[0], -2-short[2].get(user, -1), -2-short[3].get(item, -1), 0., False)
+        pred = short[1](short[0], -2-short[2].get(user, -1), -2-short[3].get(item, -1), 0.,
+            False)
         if pred>-_INF: return pred
     return IdLearner.predict_one(self, user, item)
 
@@ -357,8 +427,10 @@ def _top(self:IncrementalMF, user, k, had):
     if not 0<k<=1_000: return IdLearner._top(self, user, k, had)
     (total,number),u = self.mean_.tolist(),self.users_.row(user)
     start = np.log((total+1)/(number-total+1)) if self.loss=='logistic' else total/number if number else 3.
-    rows,scores = _mf_top(u, len(self.items_), had, k, *self.rows_['user'].tables.values(), *self.rows_['item'].tables.values(), start)
-    return rows,self.from_stars(scores) if self.loss=='squared' else self._score(np.full(len(rows), u), rows)
+    rows,scores = _mf_top(u, len(self.items_), had, k, *self.rows_['user'].tables.values(),
+        *self.rows_['item'].tables.values(), start)
+    return (rows,self.from_stars(scores) if self.loss=='squared'
+        else self._score(np.full(len(rows), u), rows))
 
 # %% ../nbs/31_mf_online.ipynb #e9c60f06
 @patch
@@ -366,28 +438,38 @@ def _learn(self:IncrementalMF, X, y, method, weight=None):
     if self.max_rows is None: return IdLearner._learn(self, X, y, method, weight)
     self.ready()
     cols,weight = self._read(X, y, weight, method)
-    with self._lock: return self._learn_capped(cols, self._observed(cols['y'], X, method), weight, method)
+    with self._lock:
+        return self._learn_capped(cols, self._observed(cols['y'], X, method), weight, method)
 
 @patch
 def _learn_capped(self:IncrementalMF, cols, y, weight, method):
-    sides = [(m, cols[o], list(m.keys(cols[o]))) for m,o in ((self.users_, 'user'), (self.items_, 'item'))]
+    sides = [(m, cols[o], list(m.keys(cols[o])))
+        for m,o in ((self.users_, 'user'), (self.items_, 'item'))]
     for side,(m,_,keys) in zip(('user', 'item'), sides): # room for all, or nothing is learned
         n,rows = len(m),self.rows_[side]
-        rows.tables = {o: grow_rows(x, min(self.max_rows, n + len({o for o in keys if o not in m._rows}))) for o,x in rows.tables.items()}
+        rows.tables = {o: grow_rows(x, min(self.max_rows,
+            n + len({o for o in keys if o not in m._rows}))) for o,x in rows.tables.items()}
     pred,rows,start = np.empty(len(y)),np.empty((2, len(y)), dtype=np.int64),0
     for n in range(len(y)+1):
         full = self.remember_seen and len(self.seen_) + n - start >= 2*self._kept + self._slack
-        if n==len(y) or full or any(len(m)==self.max_rows and keys[n] not in m._rows for m,_,keys in sides): # learn what waits
-            known,w = tuple(len(m) for m,*_ in sides),None if weight is None else weight[start:n]
-            if n>start: pred[start:n] = self._learn_rows(*rows[:,start:n], y[start:n], known, method, w)
+        # learn what waits
+        if n==len(y) or full or any(len(m)==self.max_rows and keys[n] not in m._rows
+                for m,_,keys in sides):
+            known,w = (tuple(len(m) for m,*_ in sides),None if weight is None
+                else weight[start:n])
+            if n>start:
+                pred[start:n] = self._learn_rows(*rows[:,start:n], y[start:n], known, method,
+                    w)
             start = n
             if full: self._forget_seen()
         if n<len(y):
-            for side,(m,ids,keys) in enumerate(sides): rows[side,n] = self._row(side, m, ids[n], keys[n])
+            for side,(m,ids,keys) in enumerate(sides):
+                rows[side,n] = self._row(side, m, ids[n], keys[n])
     return pred
 
 @patch
-def _row(self:IncrementalMF, side, m, id, key): # the row for an id, found, added or taken; it was used last
+# the row for an id, found, added or taken; it was used last
+def _row(self:IncrementalMF, side, m, id, key):
     row,order = m._rows.get(key, -1),self._order[side]
     if row<0 and len(m)<self.max_rows: row = m.row(id, add=True)
     elif row<0:
@@ -395,17 +477,21 @@ def _row(self:IncrementalMF, side, m, id, key): # the row for an id, found, adde
         m.replace(row, id)
         self.rows_[name].wipe(row)
         self.rows_[name]['factors'][row] = self._starts[name].draw(1)[0]
-        self._born[side][row] = len(self.seen_) # entries of the log before this are about the one who left
+        # entries of the log before this are about the one who left
+        self._born[side][row] = len(self.seen_)
     order.pop(row, None)
     order[row] = None # dictionaries keep the order of insertion: now at the end
     return row
 
 @patch
-def _forget_seen(self:IncrementalMF): # keeps, once each, the pairs of the log whose two rows are still the same id's
+# keeps, once each, the pairs of the log whose two rows are still the same id's
+def _forget_seen(self:IncrementalMF):
     users,items = self.seen_
     n = np.arange(len(users))
     n = n[(n>=self._born[0][users]) & (n>=self._born[1][items])]
-    n = n[np.sort(np.unique(users[n].astype(np.int64)*self.max_rows + items[n], return_index=True)[1])] # each pair once
+    # each pair once
+    n = n[np.sort(np.unique(users[n].astype(np.int64)*self.max_rows + items[n],
+        return_index=True)[1])]
     self.seen_.keep(n)
     self._born,self._kept = np.zeros_like(self._born),len(n)
 
@@ -413,7 +499,8 @@ def _forget_seen(self:IncrementalMF): # keeps, once each, the pairs of the log w
 def forget_user(self:IncrementalMF,
     user, # An id
 )->bool:  # Was the user known?
-    "Forget a user, as every learner does; with `max_rows` the row is the next one to be given away."
+    """Forget a user, as every learner does; with `max_rows` the row is the next one to be
+    given away."""
     with self._lock:
         self.ready()
         u = self.users_.row(user)

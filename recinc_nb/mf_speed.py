@@ -54,7 +54,8 @@ def _sgd_loop( # lint: long
 
 # %% ../nbs/35_mf_speed.ipynb #18ddf906
 def _fixed_width(k): # lint: long
-    "`_sgd_loop` with the number of factors known to the compiler, leave to add in any order, and rows looked up once."
+    """`_sgd_loop` with the number of factors known to the compiler, leave to add in any order,
+    and rows looked up once."""
     @njit(error_model='numpy', fastmath={'reassoc', 'nsz', 'contract'})
     def sweep(users, items, y, pred, U, V, b_u, b_i, mu, lr, l2):
         for n in range(len(users)):
@@ -125,7 +126,8 @@ def _levels(users, items):
     batch = np.empty(len(users), np.int64)
     for n in range(len(users)):
         u,i = users[n],items[n]
-        batch[n] = max(last_u[u], last_i[i])          # one after the last batch that has the user or the item
+        # one after the last batch that has the user or the item
+        batch[n] = max(last_u[u], last_i[i])
         last_u[u] = last_i[i] = batch[n] + 1
     return batch
 
@@ -134,22 +136,29 @@ def conflict_free(
     users, # Rows of users; shape (n,), integers, at least 0
     items, # Rows of items; shape (n,)
 )->np.ndarray: # Batch number of each event, from 0; shape (n,), int64
-    """Put each event into the first batch after all earlier events of its user and of its item.
+    """Put each event into the first batch after all earlier events of its user and of its
+    item.
 
-    Raises `ValueError` for rows that are not integers from 0 up, or columns of different length."""
+    Raises `ValueError` for rows that are not integers from 0 up, or columns of different
+    length."""
     users,items = np.asarray(users),np.asarray(items)
     for name,rows in (('users', users), ('items', items)):
-        if len(rows) and (rows.dtype.kind not in 'iu' or rows.ndim!=1 or rows.min()<0): raise ValueError(
-            f"conflict_free: {name} holds {rows.dtype} of shape {rows.shape}; pass row numbers, integers from 0 up, one per event")
-    if len(users)!=len(items): raise ValueError(f"conflict_free: {len(users)} users but {len(items)} items; give one of each per event")
-    return _levels(users.astype(np.int64), items.astype(np.int64)) if len(users) else np.zeros(0, np.int64)
+        if len(rows) and (rows.dtype.kind not in 'iu' or rows.ndim!=1 or rows.min()<0):
+            raise ValueError(
+            f"conflict_free: {name} holds {rows.dtype} of shape {rows.shape}; pass row "
+            f"numbers, integers from 0 up, one per event")
+    if len(users)!=len(items):
+        raise ValueError(f"conflict_free: {len(users)} users but {len(items)} items; give one "
+            f"of each per event")
+    return (_levels(users.astype(np.int64), items.astype(np.int64)) if len(users)
+        else np.zeros(0, np.int64))
 
 # %% ../nbs/35_mf_speed.ipynb #0f3227db
 def batch_sweep( # lint: long
     users,        # Rows of users; shape (n,), int64, at least 0
     items,        # Rows of items; shape (n,), int64
     y,            # Stars; shape (n,), float64
-    batch,        # Batch number of each event, from `conflict_free`; or any other cut, at a price
+    batch,  # Batch number of each event, from `conflict_free`; or any other cut, at a price
     user_factors, # shape (n_users, k), float32; this and the tables below are changed in place
     user_bias,    # shape (n_users,), float32
     user_weight,  # Faded count of events; shape (n_users,), float32
@@ -160,19 +169,23 @@ def batch_sweep( # lint: long
     lr=.2,        # Step size of factors; 1/stars
     l2=.02,       # Penalty on factors; stars
     shrink=(8., 3.), # Events of size zero that a user's and an item's bias starts with
-    decay=(.9, .99), # What the next event leaves of the weight of older ones, for users and items
+    # What the next event leaves of the weight of older ones, for users and items
+    decay=(.9, .99),
     device='auto', # Where to: 'auto', 'cuda', 'mps' or 'cpu'
 )->np.ndarray:    # Predictions, each before its own batch is learned; shape (n,), float32
-    "`mf_sweep` for the squared loss, a batch at a time, in PyTorch: one pass of gathers and `index_add_` per batch."
+    """`mf_sweep` for the squared loss, a batch at a time, in PyTorch: one pass of gathers and
+    `index_add_` per batch."""
     with extra('bert', 'batch_sweep'): import torch
     where = str(pick_device(device))
     order = np.argsort(batch, kind='stable')
     edges = [0, *(np.flatnonzero(np.diff(np.asarray(batch)[order])) + 1), len(order)]
     y,seen = np.asarray(y, np.float64),np.arange(len(order)) + mean[1]
-    mu = np.where(seen>0, (mean[0] + np.cumsum(y) - y)/np.maximum(seen, 1), 3.)     # of all events before each
+    # of all events before each
+    mu = np.where(seen>0, (mean[0] + np.cumsum(y) - y)/np.maximum(seen, 1), 3.)
     tables = user_factors,user_bias,user_weight,item_factors,item_bias,item_weight
     U,b_u,w_u,V,b_i,w_i = (torch.as_tensor(o).to(where) for o in tables)
-    users,items,y4,mu = (torch.as_tensor(np.asarray(o)[order]).to(where) for o in (users, items, y.astype('f4'), mu.astype('f4')))
+    users,items,y4,mu = (torch.as_tensor(np.asarray(o)[order]).to(where)
+        for o in (users, items, y.astype('f4'), mu.astype('f4')))
     pred = torch.empty(len(order), device=where)
     for a,b in zip(edges, edges[1:]):
         u,i = users[a:b],items[a:b]
@@ -195,20 +208,31 @@ def batch_sweep( # lint: long
 # %% ../nbs/35_mf_speed.ipynb #41a4a03a
 def speed_bars( # lint: long
     record:dict, # What `tools/speed.py` wrote: `results('mf_speed')`
-)->pd.DataFrame: # One row per bar: what was measured (a median), the bar, and whether it is met
-    "What was asked of `IncrementalMF`, and what came of it, for the parts that the record has."
+    # One row per bar: what was measured (a median), the bar, and whether it is met
+)->pd.DataFrame:
+    """What was asked of `IncrementalMF`, and what came of it, for the parts that the record
+    has."""
     rows = []
     def bar(what, find, least=None, most=None):
         try: x = find(record)
         except KeyError: return
-        rows.append(dict(what=what, measured=x, bar=f'≥ {least:,}' if most is None else f'≤ {most:,}', met=x>=least if most is None else x<=most))
-    bar('events/s over those of plain C', lambda r: r['sweep']['ours_over']['plain C'][1], least=.9)
-    bar('events/s, tables of 100,000 rows', lambda r: r['calls']['partial_fit']['100,000 rows'][1], least=8_000_000)
-    bar('events/s, one by one', lambda r: r['calls']['learn_one']['events_per_second']['IncrementalMF.learn_one'][1], least=800_000)
+        rows.append(dict(what=what, measured=x, bar=f'≥ {least:,}' if most is None
+            else f'≤ {most:,}', met=x>=least if most is None else x<=most))
+    bar('events/s over those of plain C', lambda r: r['sweep']['ours_over']['plain C'][1],
+        least=.9)
+    bar('events/s, tables of 100,000 rows',
+        lambda r: r['calls']['partial_fit']['100,000 rows'][1], least=8_000_000)
+    bar('events/s, one by one', lambda r: r['calls']['learn_one']['events_per_second'][
+        'IncrementalMF.learn_one'][1], least=800_000)
     for o in record.get('topk', {}):
-        if ' items' in o: bar(f'time for ten of {o}, over implicit', lambda r, o=o: r['topk'][o]['ours_over_implicit'][1], most=1.05)
-    bar('bytes per row over 132', lambda r: round(r['memory']['bytes_per_row']['tables']/r['memory']['ideal'], 3), most=1.5)
-    bar('cost per event, late over early', lambda r: r['growth']['saturating']['late_over_early'][1], most=1.2)
+        if ' items' in o:
+            bar(f'time for ten of {o}, over implicit', lambda r,
+                o=o: r['topk'][o]['ours_over_implicit'][1], most=1.05)
+    bar('bytes per row over 132',
+        lambda r: round(r['memory']['bytes_per_row']['tables']/r['memory']['ideal'], 3),
+        most=1.5)
+    bar('cost per event, late over early', lambda r: r['growth']['saturating'][
+        'late_over_early'][1], most=1.2)
     return pd.DataFrame(rows)
 
 def _readable(x): return f'{x:,.2f}' if x<1_000 else f'{x:,.0f}'

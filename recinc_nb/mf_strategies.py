@@ -15,13 +15,18 @@ from .streams import _key
 # %% ../nbs/32_mf_strategies.ipynb #f6ebbbb1
 def _check_events(who, U, V, users, items, y):
     if U.ndim!=2 or V.ndim!=2 or U.shape[1]!=V.shape[1]: raise ValueError(
-        f"{who}: factors have shapes {U.shape} and {V.shape}; give (n_users, d) and (n_items, d)")
+        f"{who}: factors have shapes {U.shape} and {V.shape}; give (n_users, d) "
+        f"and (n_items, d)")
     if not (len(users)==len(items)==len(y)>0): raise ValueError(
-        f"{who}: {len(users)} users, {len(items)} items and {len(y)} ratings; give one of each per event, and at least one event")
+        f"{who}: {len(users)} users, {len(items)} items and {len(y)} ratings; give one of "
+        f"each per event, and at least one event")
     for name,rows,table in (('users', users, U), ('items', items, V)):
         if np.min(rows)<0 or np.max(rows)>=len(table): raise ValueError(
-            f"{who}: {name} go from {np.min(rows)} to {np.max(rows)}, but the table has {len(table)} rows; count from 0")
-    if not np.isfinite(y).all(): raise ValueError(f"{who}: a rating is {np.asarray(y)[~np.isfinite(y)][0]}; drop the event")
+            f"{who}: {name} go from {np.min(rows)} to {np.max(rows)}, but the table has "
+            f"{len(table)} rows; count from 0")
+    if not np.isfinite(y).all():
+        raise ValueError(f"{who}: a rating is {np.asarray(y)[~np.isfinite(y)][0]}; "
+            f"drop the event")
 
 # %% ../nbs/32_mf_strategies.ipynb #90f254ed
 def events_loss(
@@ -31,7 +36,8 @@ def events_loss(
     items:np.ndarray, # Rows of `V`; shape (k,), integer
     y:np.ndarray,     # Ratings; shape (k,); stars
 )->float:             # Mean of half the squared error; stars²
-    "The loss of equation (1). Raises `ValueError` for shapes that do not fit, no event, or a rating that is not finite."
+    """The loss of equation (1). Raises `ValueError` for shapes that do not fit, no event, or a
+    rating that is not finite."""
     _check_events('events_loss', U, V, users, items, y)
     return float(np.mean(.5*(y - (U[users]*V[items]).sum(1))**2))
 
@@ -42,7 +48,8 @@ def events_grad(
     users:np.ndarray, # Rows of `U`; shape (k,), integer
     items:np.ndarray, # Rows of `V`; shape (k,), integer
     y:np.ndarray,     # Ratings; shape (k,); stars
-)->tuple[np.ndarray,np.ndarray]: # Gradients for `U` and for `V`, of their shapes; 0 in rows that no event names
+    # Gradients for `U` and for `V`, of their shapes; 0 in rows that no event names
+)->tuple[np.ndarray,np.ndarray]:
     "Gradient of `events_loss`: equation (2). Raises `ValueError` as it does."
     _check_events('events_grad', U, V, users, items, y)
     e = y - (U[users]*V[items]).sum(1)
@@ -60,11 +67,15 @@ def forgetting_terms(
     y:np.ndarray,     # The old ratings; shape (n_old,); stars
     step_U:np.ndarray, # What the step adds to `U`, of its shape
     step_V:np.ndarray, # What the step adds to `V`, of its shape
-)->tuple[float,float]: # First- and second-order forgetting; stars²; their sum estimates the change of the old loss
-    "How much of the old ratings a step will forget, before it is taken: equation (6). Raises `ValueError` for shapes that do not fit."
+    # First- and second-order forgetting; stars²; their sum estimates the change of the
+    # old loss
+)->tuple[float,float]:
+    """How much of the old ratings a step will forget, before it is taken: equation (6). Raises
+    `ValueError` for shapes that do not fit."""
     _check_events('forgetting_terms', U, V, users, items, y)
     if step_U.shape!=U.shape or step_V.shape!=V.shape: raise ValueError(
-        f"forgetting_terms: the steps have shapes {step_U.shape} and {step_V.shape}; give those of the factors, {U.shape} and {V.shape}")
+        f"forgetting_terms: the steps have shapes {step_U.shape} and {step_V.shape}; give "
+        f"those of the factors, {U.shape} and {V.shape}")
     e = y - (U[users]*V[items]).sum(1)
     a = (step_U[users]*V[items] + U[users]*step_V[items]).sum(1)
     b = (step_U[users]*step_V[items]).sum(1)
@@ -79,11 +90,14 @@ def anchored_step(
     lr:float,          # η; 1/stars; above 0
     anchor:float,      # ρ; stars; at least 0
 )->np.ndarray:         # The new row; shape (d,)
-    "One proximal step with L2 to the previous parameters, in closed form: equation (8). Raises `ValueError` for a setting outside its range."
+    """One proximal step with L2 to the previous parameters, in closed form: equation (8).
+    Raises `ValueError` for a setting outside its range."""
     if not (p.shape==q.shape==previous.shape): raise ValueError(
-        f"anchored_step: rows have shapes {p.shape}, {q.shape} and {previous.shape}; give three of one shape")
+        f"anchored_step: rows have shapes {p.shape}, {q.shape} and {previous.shape}; give "
+        f"three of one shape")
     if not (lr>0 and 0<=anchor<np.inf and np.isfinite(y)): raise ValueError(
-        f"anchored_step: lr is {lr}, anchor {anchor}, y {y}; use lr above 0, a finite anchor of at least 0 and a finite y")
+        f"anchored_step: lr is {lr}, anchor {anchor}, y {y}; use lr above 0, a finite anchor "
+        f"of at least 0 and a finite y")
     m,rate = (p + lr*anchor*previous)/(1 + lr*anchor),lr/(1 + lr*anchor)
     return m + rate*(y - m@q)/(1 + rate*(q@q))*q
 
@@ -107,24 +121,30 @@ def mf_strategy_sweep( # lint: long
     weight=None,   # What each event counts; shape (n,), float64; None for 1
     pull=None,     # `MFPull`: the anchor and ρ of equation (7); None for none
 ):
-    "Predict and learn n events, one after the other, each moving only what it may: equations (1) and (8)."
+    """Predict and learn n events, one after the other, each moving only what it may: equations
+    (1) and (8)."""
     one,again = np.float32(1),np.empty(1)
     h = one if logistic is None else np.float32(.25)
     slide = np.float32(0) if pull is None else rates.lr*pull.strength
     rate = rates.lr/(one + slide)
     for n in range(len(users)):
         u,i,now = users[n],items[n],slice(n, n+1)
-        move_u,move_i = may_user[0] and u>=first[0] and user_listed[u],may_item[0] and i>=first[1] and item_listed[i]
+        move_u,move_i = (may_user[0] and u>=first[0] and user_listed[u],
+            may_item[0] and i>=first[1] and item_listed[i])
         turn_u,turn_i = move_u and may_user[1],move_i and may_item[1]     # the factors, too
         whole = turn_u and turn_i and slide==0
-        mf_sweep(users[now], items[now], y[now], pred[now], user, item, mean, rates, logistic, whole, None if weight is None else weight[now])
+        mf_sweep(users[now], items[now], y[now], pred[now], user, item, mean, rates, logistic,
+            whole, None if weight is None else weight[now])
         if not whole:
-            p,q,w = user.factors[u],item.factors[i],one if weight is None else np.float32(weight[n])
+            p,q,w = (user.factors[u],item.factors[i],one if weight is None
+                else np.float32(weight[n]))
             e = e_slid = np.float32(y[n] - pred[n])
-            if pull is not None and slide>0 and (turn_u or turn_i): # slide towards the anchor, and look at the error from there
+            # slide towards the anchor, and look at the error from there
+            if pull is not None and slide>0 and (turn_u or turn_i):
                 if turn_u: pull_row(user.factors, u, pull.user, slide)
                 if turn_i: pull_row(item.factors, i, pull.item, slide)
-                mf_sweep(users[now], items[now], y[now], again, user, item, mean, rates, logistic, False)
+                mf_sweep(users[now], items[now], y[now], again, user, item, mean, rates,
+                    logistic, False)
                 e_slid = np.float32(y[n] - again[0])
             mean[0] += w*y[n]
             mean[1] += w
@@ -146,102 +166,137 @@ def mf_strategy_sweep( # lint: long
                     if turn_i: q[f] = keep*b + e_slid*a
 
 # %% ../nbs/32_mf_strategies.ipynb #d695c475
-_UPDATES = {'both': ((True, True), (True, True)), 'users': ((True, True), (False, False)), 'items': ((False, False), (True, True)),
+_UPDATES = {'both': ((True, True), (True, True)), 'users': ((True, True), (False, False)),
+    'items': ((False, False), (True, True)),
             'biases': ((True, False), (True, False)), 'new rows': ((True, True), (True, True)),
-            'users and item biases': ((True, True), (True, False)), 'users and new items': ((True, True), (True, True))} # biases, factors of users; of items
-_NEW = {'new rows': (True, True), 'users and new items': (False, True)} # of which side may only rows move that came after the warm-up?
-def _tuples(id): return tuple(map(_tuples, id)) if isinstance(id, list) else id # JSON has lists for tuples
+            # biases, factors of users; of items
+            'users and item biases': ((True, True), (True, False)),
+            'users and new items': ((True, True), (True, True))}
+# of which side may only rows move that came after the warm-up?
+_NEW = {'new rows': (True, True), 'users and new items': (False, True)}
+# JSON has lists for tuples
+def _tuples(id): return tuple(map(_tuples, id)) if isinstance(id, list) else id
 def _keys(ids): return None if ids is None else {_key(_tuples(o)) for o in ids}
-_IDS = (lambda x: x is None or isinstance(x, list)),'a list of ids, or None for all'
+_IDS = lambda x: x is None or isinstance(x, list),'a list of ids, or None for all'
 
 # %% ../nbs/32_mf_strategies.ipynb #e2490f78
 class MFStrategy(IncrementalMF): # lint: long
-    """`IncrementalMF` whose updates, after a warm-up, move only some of the parameters: equations (1) and (8).
+    """`IncrementalMF` whose updates, after a warm-up, move only some of the parameters:
+    equations (1) and (8).
 
-    `update`, `users` and `items` may be changed between calls with `set_params`; the count of rows at the end of the warm-up is kept.
-    `from_pretrained` also takes the folder of an `IncrementalMF`, and goes on from there as if that had been the warm-up.
+    `update`, `users` and `items` may be changed between calls with `set_params`; the count of
+    rows at the end of the warm-up is kept.
+    `from_pretrained` also takes the folder of an `IncrementalMF`, and goes on from there as if
+    that had been the warm-up.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Parikh and Boyd 2014](https://doi.org/10.1561/2400000003) for proximal steps."""
     def __init__(self,
-        update:str='both',      # Who moves after the warm-up: 'both', 'users', 'items', 'biases', 'new rows', 'users and item biases', 'users and new items'
+        # Who moves after the warm-up: 'both', 'users', 'items', 'biases', 'new
+        # rows', 'users and item biases', 'users and new items'
+        update:str='both',
         warmup:int=0,           # So many events move everything; at least 0
         users:list|None=None,   # Ids of users that may move after the warm-up; None for all
         items:list|None=None,   # Ids of items that may move after the warm-up; None for all
         n_factors:int=32,       # Numbers per user and per item; 0 leaves biases alone
-        loss:str='squared',     # 'squared' learns the column rating, 'logistic' the column label
-        lr:float|None=None,     # Step size of factors; 1/stars; None: as tuned for `IncrementalMF`
+        loss:str='squared',  # 'squared' learns the column rating, 'logistic' the column label
+        # Step size of factors; 1/stars; None: as tuned for `IncrementalMF`
+        lr:float|None=None,
         l2:float|None=None,     # Penalty on factors; stars; None: as tuned for `IncrementalMF`
         init_std:float=.05,     # Standard deviation of a new row's factors; √stars
-        shrink_user:float=8.,   # Errors of size zero that a new user's bias starts with; events; above 0
+        # Errors of size zero that a new user's bias starts with; events; above 0
+        shrink_user:float=8.,
         shrink_item:float=3.,   # The same for items
-        decay_user:float=.9,    # What a user's next event leaves of the weight of older ones; in (0, 1]
+        # What a user's next event leaves of the weight of older ones; in (0, 1]
+        decay_user:float=.9,
         decay_item:float=.99,   # The same for items
         seed:int=0,             # Of the random start of new rows
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
-        remedies:tuple=(),      # What mends the updates: `L2SP`, which pulls rows that may move, `Reservoir`; none that projects
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
+        # What mends the updates: `L2SP`, which pulls rows that may move,
+        # `Reservoir`; none that projects
+        remedies:tuple=(),
     ):
         self.update,self.warmup,self.users,self.items = update,warmup,users,items
         self.n_factors,self.loss,self.lr,self.l2,self.init_std = n_factors,loss,lr,l2,init_std
-        self.shrink_user,self.shrink_item,self.decay_user,self.decay_item = shrink_user,shrink_item,decay_user,decay_item
-        self.seed,self.remember_seen,self.rating_range,self.remedies = seed,remember_seen,rating_range,remedies
+        self.shrink_user,self.shrink_item,self.decay_user,self.decay_item = (shrink_user,
+            shrink_item,decay_user,decay_item)
+        self.seed,self.remember_seen,self.rating_range,self.remedies = (seed,remember_seen,
+            rating_range,remedies)
 
     max_rows = None # rows that change hands would be neither old nor new
-    rules = {**IncrementalMF.rules, 'update': one_of(*_UPDATES), 'warmup': count(), 'users': _IDS, 'items': _IDS}
+    rules = {**IncrementalMF.rules, 'update': one_of(*_UPDATES), 'warmup': count(),
+        'users': _IDS, 'items': _IDS}
     baked = 'warmup',
 
     def check(self):
         super().check()
         for o in ('users', 'items'):
             try: _keys(getattr(self, o))
-            except (TypeError, ValueError) as e: raise ValueError(f"MFStrategy: {o}: {e}") from None
+            except (TypeError, ValueError) as e:
+                raise ValueError(f"MFStrategy: {o}: {e}") from None
         for r in self.remedies:
             if type(r).project is not Remedy.project: raise ValueError(
-                f"MFStrategy: {type(r).__name__} projects, which could move rows that may not; use it in IncrementalMF")
+                f"MFStrategy: {type(r).__name__} projects, which could move rows that may "
+                f"not; use it in IncrementalMF")
 
     def begin(self):
-        self._n_old = None # rows of users and items that had met an event when the warm-up ended
+        # rows of users and items that had met an event when the warm-up ended
+        self._n_old = None
         super().begin()
 
     def refresh(self): # lists may have changed
         super().refresh()
         self._may = {o: _keys(getattr(self, o)) for o in ('users', 'items')}
-        self._listed,self._marked = {o: np.zeros(0, dtype=bool) for o in self._may},dict(users=0, items=0)
+        self._listed,self._marked = ({o: np.zeros(0, dtype=bool) for o in self._may},
+            dict(users=0, items=0))
         self._mark()
 
     def _mark(self): # who of the rows stands in the lists
         for o,m in (('users', self.users_), ('items', self.items_)):
             old,n,may = self._marked[o],len(m),self._may[o]
             self._listed[o],self._marked[o] = grow_rows(self._listed[o], n),n
-            self._listed[o][old:n] = True if may is None else [id is not None and _key(id) in may for id in m.ids[old:n]]
+            self._listed[o][old:n] = (True if may is None
+                else [id is not None and _key(id) in may for id in m.ids[old:n]])
 
     def grow(self, n_users, n_items):
         super().grow(n_users, n_items)
         self._mark()
 
     def first(self): # rows below these are old; the line is drawn when it is first asked for
-        if self._n_old is None: self._n_old = tuple(int(np.flatnonzero(self.rows_[o].used('weight')>0).max(initial=-1))+1 for o in ('user', 'item'))
-        return tuple(n*new for n,new in zip(self._n_old, _NEW.get(self.update, (False, False))))
+        if self._n_old is None:
+            self._n_old = tuple(int(np.flatnonzero(self.rows_[o].used('weight')>0)
+                .max(initial=-1))+1 for o in ('user', 'item'))
+        return tuple(n*new for n,new in zip(self._n_old, _NEW.get(self.update,
+            (False, False))))
 
-    def _learn_rows(self, users, items, y, known, method, weight=None): # with remedies a table is cut where the warm-up ends
+    # with remedies a table is cut where the warm-up ends
+    def _learn_rows(self, users, items, y, known, method, weight=None):
         left = self.warmup - self.n_
-        if not (self.remedies_ and 0<left<len(users)): return super()._learn_rows(users, items, y, known, method, weight)
-        parts = [[None if x is None else x[o] for x in (users, items, y, weight)] for o in (slice(left), slice(left, None))]
-        return np.concatenate([super(MFStrategy, self)._learn_rows(*o[:3], known, method, o[3]) for o in parts])
+        if not (self.remedies_ and 0<left<len(users)):
+            return super()._learn_rows(users, items, y, known, method, weight)
+        parts = [[None if x is None else x[o] for x in (users, items, y, weight)]
+            for o in (slice(left), slice(left, None))]
+        return np.concatenate([super(MFStrategy, self)
+            ._learn_rows(*o[:3], known, method, o[3]) for o in parts])
 
     def sweep(self, users, items, y, pred, learn, weight=None, pull=None):
-        left = max(self.warmup - self.n_, 0) # of the warm-up; with remedies a table ends where it ends
+        # of the warm-up; with remedies a table ends where it ends
+        left = max(self.warmup - self.n_, 0)
         cut = len(users) if not learn or self.remedies_ and left else min(left, len(users))
-        head,rest = (lambda x: None if x is None else x[:cut]),(lambda x: None if x is None else x[cut:])
+        head,rest = lambda x: None if x is None else x[:cut],(lambda x: None if x is None
+            else x[cut:])
         if cut: super().sweep(*map(head, (users, items, y, pred)), learn, head(weight), pull)
         if cut==len(users): return
         tables = [MFTables(*self.rows_[o].tables.values()) for o in ('user', 'item')]
-        mf_strategy_sweep(*map(rest, (users, items, y, pred)), *tables, self.mean_, MFRates(*self._numbers), True if self.loss=='logistic' else None,
+        mf_strategy_sweep(*map(rest, (users, items, y, pred)), *tables, self.mean_,
+            MFRates(*self._numbers), True if self.loss=='logistic' else None,
                           *_UPDATES[self.update], self.first(), *self._listed.values(), rest(weight), pull)
 
     def pull_rate(self, name, row): # 0 where it may not move
         n = ('user', 'item').index(name.partition('_')[0])
-        may = self.n_<self.warmup or _UPDATES[self.update][n][1] and row>=self.first()[n] and [*self._listed.values()][n][row]
+        may = (self.n_<self.warmup or _UPDATES[self.update][n][1]
+            and row>=self.first()[n] and [*self._listed.values()][n][row])
         return super().pull_rate(name, row)*bool(may)
 
     def state(self): return {**super().state(), 'n_old': self._n_old and list(self._n_old)}
@@ -252,28 +307,43 @@ class MFStrategy(IncrementalMF): # lint: long
 
     @classmethod
     def upgrade(cls, config, arrays): # an older version had the anchor for a setting
-        params = {o: [*map(_tuples, x)] if o in ('users', 'items') and x else x for o,x in config['params'].items()}
-        strength,old = params.pop('anchor', 0.),{o: arrays.pop(f'{o}_anchor') for o in ('user', 'item') if f'{o}_anchor' in arrays}
+        params = {o: [*map(_tuples, x)] if o in ('users', 'items') and x else x
+            for o,x in config['params'].items()}
+        strength,old = (params.pop('anchor', 0.),
+            {o: arrays.pop(f'{o}_anchor') for o in ('user', 'item')
+            if f'{o}_anchor' in arrays})
         if strength:
-            config = {**config, 'remedies': [{'class': 'L2SP', 'params': dict(strength=strength, after=params['warmup'])}]}
-            arrays = arrays | {f'remedy.0.{o}_factors': x for o,x in old.items()} | {'remedy.0.anchored': np.array([config['n_old'] is not None])}
+            config = {**config, 'remedies': [{'class': 'L2SP',
+                'params': dict(strength=strength, after=params['warmup'])}]}
+            arrays = (arrays | {f'remedy.0.{o}_factors': x
+                for o,x in old.items()} | {'remedy.0.anchored': np.array([
+                config['n_old'] is not None])})
         return {**config, 'params': params},arrays
 
     @classmethod
     def from_pretrained(cls,
-        folder,   # A folder that `save_pretrained` wrote: of an `MFStrategy`, or of an `IncrementalMF` to go on from
-        **params, # Settings that the file must have; for a folder of an `IncrementalMF` also `update`, `users` and `items` from now on
+        # A folder that `save_pretrained` wrote: of an `MFStrategy`, or of an
+        # `IncrementalMF` to go on from
+        folder,
+        # Settings that the file must have; for a folder of an `IncrementalMF` also
+        # `update`, `users` and `items` from now on
+        **params,
     ):            # A learner that goes on where the saved one stood
-        "Load a strategy, or start one from a pretrained `IncrementalMF`, whose events count as the warm-up. Raises as `Learner.from_pretrained` does."
-        if checkpoint_class(folder)!='IncrementalMF': return super().from_pretrained(folder, **params)
+        """Load a strategy, or start one from a pretrained `IncrementalMF`, whose events count
+        as the warm-up. Raises as `Learner.from_pretrained` does."""
+        if checkpoint_class(folder)!='IncrementalMF':
+            return super().from_pretrained(folder, **params)
         own = {o: params.pop(o) for o in ('update', 'users', 'items') if o in params}
         model = IncrementalMF.from_pretrained(folder, **params)
         given = model.get_params(deep=False)
         if given.pop('max_rows') is not None: raise ValueError(
-            f"MFStrategy.from_pretrained: the model has max_rows={model.max_rows}; rows that change hands are neither old nor new, so no strategy can go on from it")
+            f"MFStrategy.from_pretrained: the model has max_rows={model.max_rows}; rows that "
+            f"change hands are neither old nor new, so no strategy can go on from it")
         self = cls(warmup=model.n_, **own, **given)
         self.ready()
-        for r,its in zip(self.remedies_, model.remedies_): r.set({o: np.array(x) for o,x in its.arrays().items()})
+        for r,its in zip(self.remedies_, model.remedies_):
+            r.set({o: np.array(x) for o,x in its.arrays().items()})
         config,arrays = model.own_state()
-        self.load({**arrays, **model.arrays()}, {**config, **model.state(), 'n_old': None, 'n_events': model.n_}, model.files())
+        self.load({**arrays, **model.arrays()},
+            {**config, **model.state(), 'n_old': None, 'n_events': model.n_}, model.files())
         return self

@@ -71,7 +71,7 @@ class Momentum(Optimizer):
     Source: [Polyak 1964](https://doi.org/10.1016/0041-5553%2864%2990137-5)."""
     _slots = 'velocity',
     def __init__(self,
-        lr:float,          # Step size; at least 0; in all a gradient moves 1/(1-momentum) of it
+        lr:float,  # Step size; at least 0; in all a gradient moves 1/(1-momentum) of it
         momentum:float=.9, # What a step leaves of the velocity; in [0, 1)
     ):
         super().__init__(lr)
@@ -106,7 +106,8 @@ class RMSProp(Optimizer):
     """A step per coordinate, divided by a fading root mean square of its gradients: equation
     (5).
 
-    Source: [Hinton 2012](https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf)."""
+    Source: [Hinton
+    2012](https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf)."""
     _slots = 'sq_mean',
     def __init__(self,
         lr:float=.01,    # Step size; at least 0
@@ -132,8 +133,9 @@ class Adam(Optimizer):
     _slots = 'mean', 'sq_mean'
     def __init__(self,
         lr:float=.001,                       # Step size, about the longest move; at least 0
-        betas:tuple[float,float]=(.9, .999), # What a step leaves of mean and mean square; in [0, 1)
-        eps:float=1e-8,                      # Keeps the division finite; unit of the gradient; above 0
+        # What a step leaves of mean and mean square; in [0, 1)
+        betas:tuple[float,float]=(.9, .999),
+        eps:float=1e-8,  # Keeps the division finite; unit of the gradient; above 0
     ):
         super().__init__(lr)
         self._require('betas', betas, len(betas)==2 and all(0<=b<1 for b in betas),
@@ -163,7 +165,7 @@ class AdamW(Adam):
         betas:tuple[float,float]=(.9, .999), # As in `Adam`
         eps:float=1e-8,                      # As in `Adam`
         weight_decay:float=.01,              # Share that a step of size 1 removes; at least 0
-        anchor:np.ndarray|None=None,         # What to decay to; shape of the parameters; None: 0
+        anchor:np.ndarray|None=None,  # What to decay to; shape of the parameters; None: 0
         decay:None=None,                     # Refused
     ):
         if decay is not None:
@@ -185,7 +187,8 @@ class FTRLProximal(Optimizer):
     """Follow the regularized leader, per coordinate, with L1 and L2: equation (10). `lr`
     stays as it was at the start.
 
-    Source: [McMahan et al. 2013](https://doi.org/10.1145/2487575.2488200), algorithm 1; here from any start."""
+    Source: [McMahan et al. 2013](https://doi.org/10.1145/2487575.2488200), algorithm 1; here
+    from any start."""
     _slots = 'z', 'sq_sum'
     def __init__(self,
         lr:float=.1,   # Step size, alpha in the paper; above 0

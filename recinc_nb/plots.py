@@ -23,28 +23,37 @@ COLORS = dict(
 
 # %% ../nbs/01_plots.ipynb #d134a175
 STYLES = {name: dict(color=COLORS[name], ls=ls) for name,ls in dict(
-    learner='-', rival=':', remedy='-.', baseline='--', truth=(0, (5, 1, 1, 1, 1, 1))).items()} # for `ax.plot(x, y, **STYLES['learner'])`
+    # for `ax.plot(x, y, **STYLES['learner'])`
+    learner='-', rival=':', remedy='-.', baseline='--', truth=(0, (5, 1, 1, 1, 1, 1))).items()}
 MARKERS = dict(learner='o', rival='s', remedy='^', baseline='x', truth='*')
 
 # %% ../nbs/01_plots.ipynb #3e37e6eb
 def band(
     ax,                     # Where to draw: a matplotlib Axes
     x,                      # Horizontal positions; shape (n_points,)
-    ys,                     # One curve per seed; shape (n_seeds, n_points), at least 2 seeds, finite
+    ys,  # One curve per seed; shape (n_seeds, n_points), at least 2 seeds, finite
     meaning:str='learner',  # A key of `COLORS`: it sets color and line style
     label:str|None=None,    # Entry in the legend
     **kwargs,               # Passed on to `ax.plot`
-)->tuple[np.ndarray,np.ndarray]: # Mean and standard error; each shape (n_points,); unit of `ys`
-    """Draw the mean curve over seeds with a band of one standard error on either side: equation (2).
+    # Mean and standard error; each shape (n_points,); unit of `ys`
+)->tuple[np.ndarray,np.ndarray]:
+    """Draw the mean curve over seeds with a band of one standard error on either side:
+    equation (2).
 
-    Raises `KeyError` for an unknown meaning, `ValueError` for a wrong shape, one seed alone, or a value that is not finite."""
+    Raises `KeyError` for an unknown meaning, `ValueError` for a wrong shape, one seed alone,
+    or a value that is not finite."""
     x,ys = np.asarray(x), np.asarray(ys, dtype=float)
-    if meaning not in STYLES: raise KeyError(f"band: meaning is {meaning!r}; use one of {', '.join(STYLES)}")
+    if meaning not in STYLES:
+        raise KeyError(f"band: meaning is {meaning!r}; use one of {', '.join(STYLES)}")
     if ys.ndim!=2 or x.shape!=ys.shape[1:]: raise ValueError(
-        f"band: x has shape {x.shape} and ys {ys.shape}; give ys one row per seed and one column per value of x")
-    if len(ys)<2: raise ValueError("band: ys holds 1 seed, which says nothing of chance; run more seeds, or use ax.plot")
+        f"band: x has shape {x.shape} and ys {ys.shape}; give ys one row per seed and one "
+        f"column per value of x")
+    if len(ys)<2:
+        raise ValueError("band: ys holds 1 seed, which says nothing of chance; run more "
+            "seeds, or use ax.plot")
     if not np.isfinite(ys).all(): raise ValueError(
-        f"band: ys is not finite for seed {int((~np.isfinite(ys)).any(1).argmax())}; leave those points out of the figure")
+        f"band: ys is not finite for seed {int((~np.isfinite(ys)).any(1).argmax())}; leave "
+        f"those points out of the figure")
     mean,se = ys.mean(0), ys.std(0, ddof=1)/np.sqrt(len(ys))
     line, = ax.plot(x, mean, label=label, **{**STYLES[meaning], **kwargs})
     ax.fill_between(x, mean-se, mean+se, color=line.get_color(), alpha=.2, lw=0)
@@ -61,7 +70,8 @@ class Sketch:
         ax=None,       # Where to draw; default: a new figure
     ):
         import matplotlib.pyplot as plt
-        self.ax = ax if ax is not None else plt.subplots(figsize=(width*unit, height*unit), layout='constrained')[1]
+        self.ax = (ax if ax is not None else plt.subplots(figsize=(width*unit, height*unit),
+            layout='constrained')[1])
         self.ax.set(xlim=(0, width), ylim=(0, height))
         self.ax.axis('off')
 
@@ -75,15 +85,17 @@ class Sketch:
     ):                          # The box, to be handed to `arrow`
         "A box around words. Raises `KeyError` for an unknown meaning."
         color = COLORS[meaning]
-        frame = dict(boxstyle='round,pad=.35', fc=color + '22' if fill else 'w', ec=color, lw=1.5)
-        return self.ax.text(x, y, words, ha='center', va='center', fontsize=size, bbox=frame, zorder=2)
+        frame = dict(boxstyle='round,pad=.35', fc=color + '22' if fill else 'w', ec=color,
+            lw=1.5)
+        return self.ax.text(x, y, words, ha='center', va='center', fontsize=size, bbox=frame,
+            zorder=2)
 
     def arrow(self,
         a,                      # From: a box, or a point (x, y) in units
         b,                      # To, likewise
         meaning:str='baseline', # A key of `COLORS`
         words:str='',           # Stand at its middle
-        bend:float=0.,          # How far it is curved, as a share of its length; above 0 to the left
+        bend:float=0.,  # How far it is curved, as a share of its length; above 0 to the left
         style:str='->',         # Of matplotlib's arrows; '-' for a line, '<->' for two heads
         size:float=9,           # Of the words, in points
     )->None:                    # Nothing
@@ -91,9 +103,14 @@ class Sketch:
         ends = [(o, None) if isinstance(o, tuple) else (o.get_position(), o) for o in (a, b)]
         (p,start),(q,end) = ends
         arrow = dict(arrowstyle=style, color=COLORS[meaning], lw=1.3, shrinkA=2, shrinkB=2,
-            connectionstyle=f'arc3,rad={bend}', **{k: o.get_bbox_patch() for k,o in (('patchA', start), ('patchB', end)) if o is not None})
-        self.ax.annotate('', q, p, arrowprops=arrow, zorder=3) # after the boxes, whose frames are known when they are drawn
-        if words: self.words((p[0]+q[0])/2 + bend*(q[1]-p[1])/2, (p[1]+q[1])/2 - bend*(q[0]-p[0])/2, words, meaning, size)
+            connectionstyle=f'arc3,rad={bend}',
+            **{k: o.get_bbox_patch() for k,o in (('patchA', start), ('patchB', end))
+            if o is not None})
+        # after the boxes, whose frames are known when they are drawn
+        self.ax.annotate('', q, p, arrowprops=arrow, zorder=3)
+        if words:
+            self.words((p[0]+q[0])/2 + bend*(q[1]-p[1])/2, (p[1]+q[1])/2 - bend*(q[0]-p[0])/2,
+                words, meaning, size)
 
     def words(self,
         x:float,             # Where, in units
@@ -103,8 +120,10 @@ class Sketch:
         size:float=9,        # Of the words, in points
         ha:str='center',     # Which side of the words is at x: left, center, right
     )->None:                 # Nothing
-        "Words alone, on a white ground that keeps lines out of them. Raises `KeyError` for an unknown meaning."
-        self.ax.text(x, y, words, ha=ha, va='center', fontsize=size, color=COLORS[meaning], zorder=4,
+        """Words alone, on a white ground that keeps lines out of them. Raises `KeyError` for
+        an unknown meaning."""
+        self.ax.text(x, y, words, ha=ha, va='center', fontsize=size, color=COLORS[meaning],
+            zorder=4,
                      bbox=dict(fc='w', ec='none', pad=1))
 
 # %% ../nbs/01_plots.ipynb #cc222445
@@ -114,12 +133,16 @@ def explore(
 )->None:        # Nothing: the static figure above already told the story
     """Sliders in a live notebook; silence when unattended.
 
-    Raises `ValueError`, live or not, for a slider that `f` has no argument for, an argument without a slider, or a
+    Raises `ValueError`, live or not, for a slider that `f` has no argument for, an argument
+    without a slider, or a
     range that is not (low, high, step)."""
     try: signature(f).bind(**ranges)
-    except TypeError as e: raise ValueError(f"explore: {e}; give one slider per argument of the drawing function") from None
+    except TypeError as e:
+        raise ValueError(f"explore: {e}; give one slider per argument of the "
+            f"drawing function") from None
     for name,r in ranges.items():
-        if len(r)!=3 or not (r[0]<r[1] and r[2]>0): raise ValueError(f"explore: {name} is {r}; give (low, high, step)")
+        if len(r)!=3 or not (r[0]<r[1] and r[2]>0):
+            raise ValueError(f"explore: {name} is {r}; give (low, high, step)")
     if unattended(): return
     with extra('course', 'explore'): from ipywidgets import interact
     @wraps(f)

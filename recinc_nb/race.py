@@ -54,7 +54,8 @@ class Log: # lint: long
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter('always')
             self.stream = next(self.parts())
-        self.said = [re.sub(r'^Stream\.(read|scan): ', '', str(o.message)) for o in said] or [_read_as(self.stream)]
+        self.said = ([re.sub(r'^Stream\.(read|scan): ', '', str(o.message)) for o in said]
+            or [_read_as(self.stream)])
         self.users,self.items = IdMap(what='user'),IdMap(what='item')
         parts = [self.columns_of(s.events) for s in self.parts()]
         self.columns = {o: np.concatenate([c[o] for c in parts]) for o in parts[0]}
@@ -63,29 +64,40 @@ class Log: # lint: long
     def columns_of(self,
         events:pd.DataFrame, # Of one part
     )->dict:                 # Arrays: user and item as row numbers, rating where known, label
-        "What the table needs of each event, in 9 to 17 bytes, where an id alone may take a hundred."
+        """What the table needs of each event, in 9 to 17 bytes, where an id alone may take a
+        hundred."""
         odd = events.loc[~events['label'].isin([0, 1]), 'label']
-        if len(odd): raise ValueError(f"race_log: a label is {odd.iloc[0]:g}; the race compares likes, so give 0 or 1")
-        rows = {o: ids.rows(events[o].to_numpy(), add=True).astype(np.int32) for o,ids in (('user', self.users), ('item', self.items))}
-        return {**rows, **{o: events[o].to_numpy(dtype=np.float64) for o in ('rating',) if o in events}, 'label': events['label'].to_numpy(dtype=np.int8)}
+        if len(odd):
+            raise ValueError(f"race_log: a label is {odd.iloc[0]:g}; the race compares likes, "
+                f"so give 0 or 1")
+        rows = {o: ids.rows(events[o].to_numpy(), add=True).astype(np.int32)
+            for o,ids in (('user', self.users), ('item', self.items))}
+        return {**rows, **{o: events[o].to_numpy(dtype=np.float64) for o in ('rating',)
+            if o in events}, 'label': events['label'].to_numpy(dtype=np.int8)}
 
     def parts(self)->Iterator[Stream]:
         "The events anew, as streams that follow each other."
         if self.chunk:
             with warnings.catch_warnings():
-                if self.stream is not None: warnings.simplefilter('ignore') # it was said before
+                # it was said before
+                if self.stream is not None: warnings.simplefilter('ignore')
                 parts = Stream.scan(self.source, chunk=self.chunk, **self.how)
             return _first(parts, self.events)
         if self.stream is not None: return iter([self.stream])
-        stream = self.source if isinstance(self.source, Stream) else Stream.read(self.source, **self.how)
+        stream = (self.source if isinstance(self.source, Stream)
+            else Stream.read(self.source, **self.how))
         return _first([stream], self.events)
 
-    def __repr__(self): return f'{self.stream.name}: {self.n:,} events, {len(self.users):,} users, {len(self.items):,} items'
+    def __repr__(self):
+        return (f'{self.stream.name}: {self.n:,} events, {len(self.users):,} users, '
+            f'{len(self.items):,} items')
 
 def _read_as(s):
-    told = [f'{column} as {role}' if column!=1 else 'each row as a like' for role,column in s.read_as.items()]
+    told = [f'{column} as {role}' if column!=1 else 'each row as a like'
+        for role,column in s.read_as.items()]
     low,high = s.rating_range
-    scale = [f'ratings {low:g} to {high:g}, a like is {s.like_from:g} or more'] if 'rating' in s.events else []
+    scale = ([f'ratings {low:g} to {high:g}, a like is {s.like_from:g} or more']
+        if 'rating' in s.events else [])
     return '; '.join([f"read {', '.join(told)}"]*bool(told) + scale) or f'read {s.name}'
 
 # %% ../nbs/46a_race.ipynb #8b16dd29
@@ -102,22 +114,30 @@ def rating_learners(
     clock:bool=False,    # Do the times tell something? `has_clock`
 )->dict:                 # Name -> learner; the null first
     "Who takes part in the race for the best prediction."
-    if target=='label': return {'running mean': RunningMean('label'), 'biases': BiasBaseline('label'),
-                                'IncrementalMF, logistic': IncrementalMF(loss='logistic', seed=seed),
+    if target=='label':
+        return {'running mean': RunningMean('label'), 'biases': BiasBaseline('label'),
+                                'IncrementalMF, logistic': IncrementalMF(loss='logistic',
+                                seed=seed),
                                 'OnlineExperts, logistic': OnlineExperts(expert_team('logistic', seed), loss='logistic')}
-    team = [IncrementalMF(seed=seed), GaussianMF(seed=seed), IncrementalALS(seed=seed)] + [ClockFilter(seed=seed)]*clock
-    return {'running mean': RunningMean(), 'biases': BiasBaseline(), 'IncrementalMF': IncrementalMF(seed=seed),
-            'OnlineExperts': OnlineExperts(expert_team(seed=seed)), 'GaussianMF': GaussianMF(seed=seed), 'OnlineStack': OnlineStack(team)}
+    team = ([IncrementalMF(seed=seed), GaussianMF(seed=seed), IncrementalALS(seed=seed)]
+        + [ClockFilter(seed=seed)]*clock)
+    return {'running mean': RunningMean(), 'biases': BiasBaseline(),
+        'IncrementalMF': IncrementalMF(seed=seed),
+            'OnlineExperts': OnlineExperts(expert_team(seed=seed)),
+            'GaussianMF': GaussianMF(seed=seed), 'OnlineStack': OnlineStack(team)}
 
 def run_learner(
     model,    # A learner: `partial_fit`, and `predict` or `predict_learn`
     log:Log,  # Its events
     name:str, # What tables call the learner
 )->Report:    # Users and items by their numbers in `log`
-    "One learner, prequentially, over all parts of a log. Of each event 8 bytes are kept, the prediction."
+    """One learner, prequentially, over all parts of a log. Of each event 8 bytes are kept, the
+    prediction."""
     target = getattr(model, 'target', 'rating')
-    metrics = ('rmse', 'auc', 'user_auc') if target=='rating' else ('log_loss', 'auc', 'user_auc')
-    if hasattr(model, 'get_params'): prequential(clone(model), log.stream.take(10), metrics) # compiles before the clock starts
+    metrics = (('rmse', 'auc', 'user_auc') if target=='rating'
+        else ('log_loss', 'auc', 'user_auc'))
+    # compiles before the clock starts
+    if hasattr(model, 'get_params'): prequential(clone(model), log.stream.take(10), metrics)
     pred,seconds = [],0.
     for s in log.parts():
         r = prequential(model, s, metrics, target=target, name=name)
@@ -128,7 +148,8 @@ def run_learner(
 
 # %% ../nbs/46a_race.ipynb #1627e662
 START = .3 # the share of the events that the columns called "later" leave out
-_NAMES = dict(rmse='RMSE', auc='AUC', user_auc='AUC per user', log_loss='log-loss', hit_rate='hit rate', mrr='MRR', ndcg='NDCG', coverage='coverage')
+_NAMES = dict(rmse='RMSE', auc='AUC', user_auc='AUC per user', log_loss='log-loss',
+    hit_rate='hit rate', mrr='MRR', ndcg='NDCG', coverage='coverage')
 _TIMED = ['events/s', 'seconds']
 
 def later(
@@ -136,7 +157,8 @@ def later(
     n:int,         # Events in the log
 )->Report:         # The same without the first 30 % of the events
     "What a learner said after the beginning."
-    return replace(report, frame=report.frame.iloc[np.searchsorted(report.frame.index, START*n):])
+    return replace(report, frame=report.frame.iloc[np.searchsorted(report.frame.index,
+        START*n):])
 
 def race_table(
     reports:list[Report], # The null first
@@ -144,7 +166,8 @@ def race_table(
 )->pd.DataFrame:          # As text; one row per learner
     "Each metric over all events and later, and how fast it went."
     both = compare(*reports),compare(*(later(r, n) for r in reports))
-    table = pd.DataFrame({f'{_NAMES[m]}{when}': t[m] for m in both[0] if m in _NAMES for t,when in zip(both, ('', ' later'))})
+    table = pd.DataFrame({f'{_NAMES[m]}{when}': t[m] for m in both[0] if m in _NAMES
+        for t,when in zip(both, ('', ' later'))})
     timed = [f'{n/r.seconds:,.0f}' for r in reports],[f'{r.seconds:.3f}' for r in reports]
     return table.assign(**dict(zip(_TIMED, timed)))
 
@@ -155,25 +178,31 @@ _PAIRS = 20_000      # items that ItemItem takes
 def list_part(
     stream:Stream, # Events with labels
 )->Stream:         # Its beginning
-    "As many events as lists can be made for in half a minute: the sum over likes of the items met so far is bounded."
+    """As many events as lists can be made for in half a minute: the sum over likes of the
+    items met so far is bounded."""
     met = (~stream.events['item'].duplicated()).cumsum().to_numpy()
-    cost = np.cumsum(np.where(stream.events['label']==1, met + 200, 0)) # what a call costs, in scores
+    # what a call costs, in scores
+    cost = np.cumsum(np.where(stream.events['label']==1, met + 200, 0))
     return stream.take(int(np.searchsorted(cost, _SCORES)))
 
 def race_lists(
     stream:Stream, # Events with labels; all of them are run
     seed:int=0,    # Of everything random
     k:int=10,      # Length of the lists
-)->tuple[list[TopReport],dict,list]: # Reports, the null first; the learners; and who was left out, a sentence each
+    # Reports, the null first; the learners; and who was left out, a sentence each
+)->tuple[list[TopReport],dict,list]:
     "Before each like, where in its user's list is the item?"
-    learners,left_out = {'popularity': Popularity(), 'ItemItem': ItemItem(), 'RankStack': RankStack(seed=seed)},[]
+    learners,left_out = ({'popularity': Popularity(), 'ItemItem': ItemItem(),
+        'RankStack': RankStack(seed=seed)},[])
     liked = stream.events.loc[stream.events['label']==1, 'item'].nunique()
     if liked>_PAIRS:
-        left_out.append(f'ItemItem and RankStack take at most {_PAIRS:,} items, and {liked:,} are liked here: they are left out')
+        left_out.append(f'ItemItem and RankStack take at most {_PAIRS:,} items, and {liked:,} '
+            f'are liked here: they are left out')
         learners = {'popularity': learners['popularity']}
     warm = drift_stream(50)
     for m in learners.values(): prequential_topn(clone(m), warm, k)
-    return [prequential_topn(m, [stream], k, name=name) for name,m in learners.items()], learners, left_out
+    return ([prequential_topn(m, [stream], k, name=name) for name,m in learners.items()],
+        learners, left_out)
 
 # %% ../nbs/46a_race.ipynb #358ab86e
 _BERT_EVENTS = 3_000
@@ -186,13 +215,15 @@ def race_text(
 )->list[Report]:           # The null, and BERT
     "Will they like it, from words alone?"
     from recinc_nb.bert_online import IncrementalBert
-    metrics = ('log_loss', 'auc', 'user_auc')
+    metrics = 'log_loss', 'auc', 'user_auc'
     bert = IncrementalBert(checkpoint=checkpoint, device=device, seed=seed)
     return [prequential(RunningMean('label'), stream, metrics, name='running mean'),
-            prequential(bert, stream.with_text(), metrics, batch_size=16, name=f'IncrementalBert, {bert.checkpoint_name}')]
+            prequential(bert, stream.with_text(), metrics, batch_size=16,
+            name=f'IncrementalBert, {bert.checkpoint_name}')]
 
 # %% ../nbs/46a_race.ipynb #007dc9d3
-_GOAL = dict(rating=('rmse', 1), label=('log_loss', 1), positive=('hit_rate', -1)) # by what a report predicts; -1: the more, the better
+# by what a report predicts; -1: the more, the better
+_GOAL = dict(rating=('rmse', 1), label=('log_loss', 1), positive=('hit_rate', -1))
 
 def verdict(
     reports:list[Report], # The null first
@@ -201,15 +232,19 @@ def verdict(
     "Who is best after the first 30 %, and whether its lead over the next could be luck."
     metric,sign = _GOAL[reports[0].target]
     parts = [replace(later(r, n), metrics=(metric,)) for r in reports]
-    order = sorted(parts, key=lambda r: np.nan_to_num(sign*r.summary[metric], nan=np.inf)) # of equals, the null
+    # of equals, the null
+    order = sorted(parts, key=lambda r: np.nan_to_num(sign*r.summary[metric], nan=np.inf))
     best,*rest = order
-    text = f'Best after the first {START*100:.0f} % of the events: {best.name}, {_NAMES[metric]} {best.summary[metric]:.4f}.'
-    if best.name==reports[0].name: return best.name,f'{text} That is the null: no learner found anything here.'
+    text = (f'Best after the first {START*100:.0f} % of the events: {best.name}, '
+        f'{_NAMES[metric]} {best.summary[metric]:.4f}.')
+    if best.name==reports[0].name:
+        return best.name,f'{text} That is the null: no learner found anything here.'
     if not rest or len(best.frame)<100: return best.name,text
     gap = paired_bootstrap(best, rest[0], metric, block=min(1_000, len(best.frame)//10))*-sign
     low,high = sorted(gap[['low', 'high']])
     sure = 'more than luck' if low>0 else 'luck could explain it'
-    return best.name, f"{text} Its lead over {rest[0].name} is {gap['difference']:.4f} (95 % interval {low:.4f} to {high:.4f}): {sure}."
+    return (best.name, f"{text} Its lead over {rest[0].name} is {gap['difference']:.4f} (95 % "
+        f"interval {low:.4f} to {high:.4f}): {sure}.")
 
 # %% ../nbs/46a_race.ipynb #965a8349
 def _figure(groups):
@@ -219,7 +254,8 @@ def _figure(groups):
         null,*others = reports
         first = next((r for r in others if r.name==best), null)
         rest = [r for r in others if r is not first]
-        first.plot(*([null] if first is not null else []), *rest, n=int(np.clip(len(null.frame)//100, 2, 20)), ax=ax)
+        first.plot(*([null] if first is not null else []), *rest,
+            n=int(np.clip(len(null.frame)//100, 2, 20)), ax=ax)
         low,high = ax.get_ylim()
         ax.set_ylim(top=high + .4*(high-low)) # room for the legend
         ax.legend(frameon=False, loc='upper right', ncols=2)
@@ -232,10 +268,14 @@ def _replace_best(new, folder): # one's own older winner makes room
 
 def _check_best(folder):
     best = folder/'best'
-    if best.exists() and not (best.is_dir() and (not any(best.iterdir()) or (folder/'race.json').exists() and (best/'config.json').exists())):
-        raise FileExistsError(f"race_log: {best} is not the winner of an earlier race; choose another folder for --out")
+    if best.exists() and not (best.is_dir() and (not any(best.iterdir())
+            or (folder/'race.json').exists() and (best/'config.json').exists())):
+        raise FileExistsError(f"race_log: {best} is not the winner of an earlier race; choose "
+            f"another folder for --out")
 
-def _has_titles(stream): return stream.items is not None and 'title' in stream.items and stream.items['title'].notna().any()
+def _has_titles(stream):
+    return (stream.items is not None and 'title' in stream.items
+        and stream.items['title'].notna().any())
 
 def _titles(stream, ids):
     if not _has_titles(stream): return []
@@ -249,7 +289,9 @@ def _titles(stream, ids):
 class Race:
     "What a race left behind."
     best:str       # The winner's name
-    tables:dict    # 'ratings' or 'labels', 'lists', 'text', as far as they ran: one row per learner, as text
+    # 'ratings' or 'labels', 'lists', 'text', as far as they ran: one row per learner, as
+    # text
+    tables:dict
     notes:list     # What was read how, and what was left out, a sentence each
     folder:Path    # Where race.png, race.json and best/ are
 
@@ -258,88 +300,119 @@ def race_log( # lint: long
     user=None,                   # Column of users; None to guess by name
     item=None,                   # Column of items; None to guess
     rating=None,                 # Column of ratings; None to guess
-    label=None,                  # Column of labels, 0 or 1; 1 if each row is a like; None to guess
-    time=None,                   # Column of times; None to guess; False for the order of the file
+    label=None,  # Column of labels, 0 or 1; 1 if each row is a like; None to guess
+    time=None,  # Column of times; None to guess; False for the order of the file
     items=None,                  # Table of items with their titles, or its path
     sep:str|None=None,           # What parts the columns of a text file; None to find out
     columns:list|None=None,      # Names of the columns of a file that has none on top
     rating_range:tuple|None=None, # Lowest and highest rating; None to infer
     like_from:float|None=None,   # A rating of at least this is a like; None to infer
     events:int|None=None,        # Only the first so many; None for all
-    chunk:int|None=None,         # Read the file in chunks of so many events, for a file larger than memory; None to read it whole
+    # Read the file in chunks of so many events, for a file larger than memory; None to
+    # read it whole
+    chunk:int|None=None,
     text:bool=False,             # Let BERT read the titles, too?
     out='out',                   # Folder for the figure, the record and the winner
     seed:int=0,                  # Of everything random
     device:str='auto',           # Where BERT runs
     k:int=10,                    # Length of the lists
     checkpoint:str='auto',       # Which BERT
-    say:Callable=print,          # Receives the tables and what there is to say, a text at a time
+    say:Callable=print,  # Receives the tables and what there is to say, a text at a time
 )->Race:                         # The winner's name, and the tables
-    """Every learner on the events of one log: print the tables, write `race.png`, `race.json` and the winner, `best/`.
+    """Every learner on the events of one log: print the tables, write `race.png`, `race.json`
+    and the winner, `best/`.
 
-    Raises as `Stream.read` or `Stream.scan` for the log, and before the run `OSError` for a folder that cannot be written,
+    Raises as `Stream.read` or `Stream.scan` for the log, and before the run `OSError` for a
+    folder that cannot be written,
     `ValueError` for a setting out of range, or a log that has nothing to compare."""
-    for name,x,least in (('events', events, 10), ('chunk', chunk, 1), ('k', k, 1), ('seed', seed, 0)):
-        if x is not None and (not isinstance(x, int) or x<least): raise ValueError(f"race_log: {name} is {x!r}; use at least {least}")
+    for name,x,least in (('events', events, 10), ('chunk', chunk, 1), ('k', k, 1),
+            ('seed', seed, 0)):
+        if x is not None and (not isinstance(x, int) or x<least):
+            raise ValueError(f"race_log: {name} is {x!r}; use at least {least}")
     folder = check_out(out, 'race_log')
     _check_best(folder)
     if text: where = pick_device(device)
-    given = dict(user=user, item=item, rating=rating, label=label, time=time, items=items, sep=sep, columns=columns,
+    given = dict(user=user, item=item, rating=rating, label=label, time=time, items=items,
+        sep=sep, columns=columns,
                  rating_range=rating_range, like_from=like_from)
     data = Log(log, {o: x for o,x in given.items() if x is not None}, events, chunk)
     stream,notes,tables,groups = data.stream,list(data.said),{},[]
-    if data.n<10: raise ValueError(f"race_log: {stream.name} has {data.n} events; use at least 10")
+    if data.n<10:
+        raise ValueError(f"race_log: {stream.name} has {data.n} events; use at least 10")
     if text and not _has_titles(stream): raise ValueError(
         "race_log: text=True needs titles; pass items=, a table with a column title")
     target = 'rating' if 'rating' in stream.events else 'label'
     alike = target=='label' and data.likes in (0, data.n)
-    if alike and (chunk or not data.likes): raise ValueError("race_log: every label is the same, so only lists of what is liked can tell learners apart; "
-        + ("they need the log whole, so leave out chunk" if data.likes else "but nothing is liked: is label the right column?"))
+    if alike and (chunk or not data.likes):
+        raise ValueError("race_log: every label is the same, so only lists of what is liked "
+            "can tell learners apart; "
+        + ("they need the log whole, so leave out chunk" if data.likes
+        else "but nothing is liked: is label the right column?"))
     say(f'{data}\n' + '\n'.join(data.said) + '\n')
     def note(text):
         notes.append(text)
         say(f'Note: {text}.\n')
     def show(kind, title, reports, n):
         tables[kind] = race_table(reports, n)
-        say(f'{stream.name}, {title}; later: after the first {START*100:.0f} %\n{tables[kind].to_string()}\n')
+        say(f'{stream.name}, {title}; later: after the first {START*100:.0f} '
+            f'%\n{tables[kind].to_string()}\n')
     settings,best,model = {},None,None
-    if alike: note('every row is a like, so there is nothing to predict, and lists alone can tell learners apart')
+    if alike:
+        note('every row is a like, so there is nothing to predict, and lists alone can tell '
+            'learners apart')
     else:
         clock = has_clock(stream)
         learners = rating_learners(target, seed, clock)
-        if target=='rating' and not clock: note('no times, or events that are equally far apart: OnlineStack goes without ClockFilter, which reads pauses')
+        if target=='rating' and not clock:
+            note('no times, or events that are equally far apart: OnlineStack goes without '
+                'ClockFilter, which reads pauses')
         runs = [run_learner(m, data, name) for name,m in learners.items()]
-        show('ratings' if target=='rating' else 'labels', f'all {data.n:,} events', runs, data.n)
+        show('ratings' if target=='rating' else 'labels', f'all {data.n:,} events', runs,
+            data.n)
         best,sentence = verdict(runs, data.n)
         model,settings = learners[best],{o: learner_spec(m) for o,m in learners.items()}
         groups.append((runs, best))
-    if chunk: note('lists are left out, because they need the log whole: leave out chunk, or give fewer events')
-    elif not data.likes: note(f'lists are left out, because nothing is liked: like_from is {stream.like_from:g}')
+    if chunk:
+        note('lists are left out, because they need the log whole: leave out chunk, or '
+            'give fewer events')
+    elif not data.likes:
+        note(f'lists are left out, because nothing is liked: like_from is '
+            f'{stream.like_from:g}')
     else:
         part = list_part(stream)
         lists,learners,left_out = race_lists(part, seed, k)
         for o in left_out: note(o)
-        show('lists', f'lists of {k} before each like, ' + ('all' if len(part)==len(stream) else 'the first') + f' {len(part):,} events', lists, len(part))
+        show('lists', f'lists of {k} before each like, '
+            + ('all' if len(part)==len(stream) else 'the first') + f' {len(part):,} events',
+            lists, len(part))
         first,found = verdict(lists, len(part))
         settings |= {o: learner_spec(m) for o,m in learners.items()}
         groups.append((lists, first))
         if model is None: best,model,sentence = first,learners[first],found
     if text and (some := stream.take(_BERT_EVENTS)).events['label'].nunique()>1:
-        show('text', f'BERT on {where.kind}, the first {len(some):,} events: will they like it?', race_text(some, seed, device, checkpoint), len(some))
+        show('text', f'BERT on {where.kind}, the first {len(some):,} events: will '
+            f'they like it?', race_text(some, seed, device, checkpoint), len(some))
     elif text: note('BERT is left out, because all labels are alike')
     say(sentence)
-    record = dict(log=stream.name, events=data.n, users=len(data.users), items=len(data.items), notes=notes, read_as=stream.read_as,
-                  rating_range=stream.rating_range, like_from=stream.like_from, seed=seed, k=k, chunk=chunk, best=best, verdict=sentence, start=START,
-                  tables={o: t.to_dict('index') for o,t in tables.items()}, settings=settings, machine={**machine(), 'recinc_nb': __version__})
+    record = dict(log=stream.name, events=data.n, users=len(data.users), items=len(data.items),
+        notes=notes, read_as=stream.read_as,
+                  rating_range=stream.rating_range, like_from=stream.like_from, seed=seed, k=k,
+                  chunk=chunk, best=best, verdict=sentence, start=START,
+                  tables={o: t.to_dict('index') for o,t in tables.items()}, settings=settings,
+                  machine={**machine(), 'recinc_nb': __version__})
     folder.mkdir(parents=True, exist_ok=True)
     _figure(groups).savefig(folder/'race.png', dpi=120)
     with tempfile.TemporaryDirectory(dir=folder, prefix='.best-') as new:
         model.save_pretrained(Path(new)/'best')
         titles = _titles(stream, model.items_.ids)
-        if titles: (Path(new)/'best'/'titles.json').write_text(json.dumps(titles, ensure_ascii=False, default=int), encoding='utf-8')
-        (folder/'race.json').write_text(json.dumps(record, indent=1, ensure_ascii=False, default=repr) + '\n', encoding='utf-8')
+        if titles:
+            (Path(new)/'best'/'titles.json').write_text(json.dumps(titles, ensure_ascii=False,
+                default=int), encoding='utf-8')
+        (folder/'race.json').write_text(json.dumps(record, indent=1, ensure_ascii=False,
+            default=repr) + '\n', encoding='utf-8')
         _replace_best(Path(new)/'best', folder)
-    say(f'In {folder.resolve()}: race.png, race.json, and best, the winner. Next: recinc recommend {folder/"best"} USER')
+    say(f'In {folder.resolve()}: race.png, race.json, and best, the winner. Next: recinc '
+        f'recommend {folder/"best"} USER')
     return Race(best, tables, notes, folder)
 
 # %% ../nbs/46a_race.ipynb #77d8d5e7
@@ -352,23 +425,33 @@ def read_id(
     return int(text) if int(text) in known or all(type(o) is int for o in known.ids) else text
 
 def recommend_from(
-    checkpoint,      # A folder that `save_pretrained` wrote; with `titles.json` if titles are to be shown
+    # A folder that `save_pretrained` wrote; with `titles.json` if titles are to be shown
+    checkpoint,
     user:str,        # An id, as text
     k:int=10,        # How many
-    exclude:Iterable=(), # Ids of items that are left out besides those that the user had, as text
-)->tuple[pd.DataFrame,bool]: # By place: item, title where titles are known, score; and whether the learner had met the user
+    # Ids of items that are left out besides those that the user had, as text
+    exclude:Iterable=(),
+    # By place: item, title where titles are known, score; and whether the learner had
+    # met the user
+)->tuple[pd.DataFrame,bool]:
     """The first k items for one user. A stranger gets what suits everybody.
 
-    Raises `FileNotFoundError` or `ValueError` for what is no whole checkpoint, `KeyError` for an excluded item that was never met."""
+    Raises `FileNotFoundError` or `ValueError` for what is no whole checkpoint, `KeyError` for
+    an excluded item that was never met."""
     model = Learner.from_pretrained(checkpoint)
-    if not hasattr(model, 'recommend'): raise ValueError(f"recommend: {checkpoint} holds {type(model).__name__}, which has no items to recommend")
+    if not hasattr(model, 'recommend'):
+        raise ValueError(f"recommend: {checkpoint} holds {type(model).__name__}, which has no "
+            f"items to recommend")
     who,out = read_id(user, model.users_),[read_id(o, model.items_) for o in exclude]
     gone = [o for o in out if o not in model.items_]
-    if gone: raise KeyError(f"recommend: item {gone[0]!r} was never met; there are {len(model.items_):,} items, such as {model.items_.ids[:3]}")
+    if gone:
+        raise KeyError(f"recommend: item {gone[0]!r} was never met; there are "
+            f"{len(model.items_):,} items, such as {model.items_.ids[:3]}")
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # the answer tells of a stranger's id of another kind
         best = model.recommend(who, k, exclude=out)
-    table = pd.DataFrame(best, columns=['item', 'score'], index=pd.RangeIndex(1, len(best)+1, name='place'))
+    table = pd.DataFrame(best, columns=['item', 'score'],
+        index=pd.RangeIndex(1, len(best)+1, name='place'))
     path = Path(checkpoint)/'titles.json'
     if path.is_file():
         titles = dict(map(tuple, json.loads(path.read_text(encoding='utf-8'))))
@@ -376,60 +459,80 @@ def recommend_from(
     return table, who in model.users_
 
 # %% ../nbs/46a_race.ipynb #47db6ee6
-_OPTIONS = 'user item rating label time items sep columns rating_range like_from events chunk text seed device k out'.split()
+_OPTIONS = ('user item rating label time items sep columns rating_range like_from events chunk '
+            'text seed device k out').split()
 
 def _in_words(text): # 'pass user=…' as a command line has it
     text = re.sub(r'\brating_range=\((\S+?), (\S+?)\)', r'--rating-range \1 \2', text)
-    text = text.replace('time=False', '--time none').replace('columns=[…], one name per column', '--columns, their names with commas between')
-    text = text.replace('use Stream.read, which sorts in memory', 'leave out --chunk, and it is sorted in memory').replace('text=True', '--text')
-    return re.sub(rf"\b({'|'.join(_OPTIONS)})=(?=(\S))", lambda m: f"--{m[1].replace('_', '-')}" + ' '*(m[2]!=','), text)
+    text = text.replace('time=False', '--time none').replace('columns=[…], one '
+        'name per column', '--columns, their names with commas between')
+    text = (text.replace('use Stream.read, which sorts in memory',
+        'leave out --chunk, and it is sorted in memory').replace('text=True', '--text'))
+    return re.sub(rf"\b({'|'.join(_OPTIONS)})=(?=(\S))",
+        lambda m: f"--{m[1].replace('_', '-')}" + ' '*(m[2]!=','), text)
 
 def _column(text): # of the command line, for `Stream.read`
     return {'none': False, '1': 1}.get(text, text)
 
 def _parser(): # lint: long
-    p = argparse.ArgumentParser(prog='recinc', description='Incremental learning for recommender systems.')
+    p = argparse.ArgumentParser(prog='recinc',
+        description='Incremental learning for recommender systems.')
     commands = p.add_subparsers(dest='command', required=True)
-    add = lambda name,what: commands.add_parser(name, help=what, description=what[0].upper()+what[1:]+'.',
+    add = lambda name,what: commands.add_parser(name, help=what,
+        description=what[0].upper()+what[1:]+'.',
                                                 formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     one = add('demo', 'stream real events through both learners')
-    one.add_argument('--data', choices=['movielens', 'drift'], default='movielens', help='which stream; drift is made up and needs no download')
-    one.add_argument('--events', type=int, default=None, help='only the first so many events; None for 100,000')
+    one.add_argument('--data', choices=['movielens', 'drift'], default='movielens',
+        help='which stream; drift is made up and needs no download')
+    one.add_argument('--events', type=int, default=None,
+        help='only the first so many events; None for 100,000')
     two = add('race', 'find out which learner suits a log')
-    two.add_argument('log', help='a file (text, JSON lines, Parquet), or a folder of MovieLens or Goodbooks')
+    two.add_argument('log', help='a file (text, JSON lines, Parquet), or a folder of '
+        'MovieLens or Goodbooks')
     for o in ('user', 'item', 'rating'):
         two.add_argument(f'--{o}', help=f'column of {o}s; None to guess')
-    two.add_argument('--label', type=_column, help='column of labels, 0 or 1; or 1 if each row is a like')
-    two.add_argument('--time', type=_column, help='column of times; or none for the order of the file')
+    two.add_argument('--label', type=_column, help='column of labels, 0 or 1; or 1 if each '
+        'row is a like')
+    two.add_argument('--time', type=_column, help='column of times; or none for the '
+        'order of the file')
     two.add_argument('--items', help='file of items with their titles')
     two.add_argument('--sep', help='what parts the columns of a text file; None to find out')
-    two.add_argument('--columns', type=lambda o: o.split(','), help='names of the columns of a file that has none on top, with commas between')
-    two.add_argument('--rating-range', type=float, nargs=2, metavar=('LOW', 'HIGH'), help='lowest and highest rating; None to infer')
-    two.add_argument('--like-from', type=float, help='a rating of at least this is a like; None to infer')
+    two.add_argument('--columns', type=lambda o: o.split(','),
+        help='names of the columns of a file that has none on top, with commas between')
+    two.add_argument('--rating-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
+        help='lowest and highest rating; None to infer')
+    two.add_argument('--like-from', type=float,
+        help='a rating of at least this is a like; None to infer')
     two.add_argument('--events', type=int, help='only the first so many events; None for all')
-    two.add_argument('--chunk', type=int, help='read the file in chunks of so many events, for one larger than memory')
-    two.add_argument('--text', action='store_true', help='let BERT read the titles of the first 3,000 events: minutes on two cores')
+    two.add_argument('--chunk', type=int, help='read the file in chunks of so many events, '
+        'for one larger than memory')
+    two.add_argument('--text', action='store_true',
+        help='let BERT read the titles of the first 3,000 events: minutes on two cores')
     two.add_argument('--k', type=int, default=10, help='length of the lists')
     for o in (one, two):
         o.add_argument('--seed', type=int, default=0, help='of everything random')
         o.add_argument('--out', default='out', help='folder for what is written')
-        o.add_argument('--device', default='auto', help='where BERT runs: auto, cuda, mps or cpu')
+        o.add_argument('--device', default='auto',
+            help='where BERT runs: auto, cuda, mps or cpu')
     three = add('recommend', 'recommend from a checkpoint, such as the winner of a race')
     three.add_argument('checkpoint', help='a folder that save_pretrained wrote')
     three.add_argument('user', help='whom to recommend to')
     three.add_argument('-k', type=int, default=10, help='how many')
-    three.add_argument('--exclude', nargs='+', default=[], metavar='ITEM', help='items to leave out')
+    three.add_argument('--exclude', nargs='+', default=[], metavar='ITEM',
+        help='items to leave out')
     return p
 
 def _recommend(checkpoint, user, k, exclude):
     table,known = recommend_from(checkpoint, user, k, exclude)
     if not known: print(f'User {user} was never met, and gets what suits everybody.')
-    print(table.to_string(float_format='%.4f') if len(table) else f'There is nothing left to recommend to {user}.')
+    print(table.to_string(float_format='%.4f') if len(table)
+        else f'There is nothing left to recommend to {user}.')
 
 @contextmanager
 def _one_line_each(): # warnings, without the path of the file that they come from
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message,*_,**__: print(f'recinc: {_in_words(str(message))}', file=sys.stderr)
+        warnings.showwarning = lambda message,*_,**__: print(
+            f'recinc: {_in_words(str(message))}', file=sys.stderr)
         yield
 
 # %% ../nbs/46a_race.ipynb #4d9e8a10

@@ -19,14 +19,17 @@ def experts_sweep( # lint: long
     y,          # Stars, or labels in [0, 1]; shape (n,), float64; not read unless `learn`
     pred,       # Receives the predictions; shape (n,), float64
     given,      # What each expert predicts; shape (n, n_experts), float64
-    log_weight, # Logarithms of the weights, the largest 0; shape (n_experts,), float64; changed in place if `learn`
+    # Logarithms of the weights, the largest 0; shape (n_experts,), float64; changed in
+    # place if `learn`
+    log_weight,
     eta,        # η of equation (2): 1/stars², or 1/nats for labels; above 0
     low,        # Lowest prediction that counts; experts are clipped to it
     high,       # Highest prediction that counts
     logistic,   # True for the log-loss, False for the squared one
     learn,      # Learn, or only predict?
 ):
-    "Equations (2), (4) and (5) for n events, one after the other: predict from the weights, then reweigh."
+    """Equations (2), (4) and (5) for n events, one after the other: predict from the weights,
+    then reweigh."""
     J,p = given.shape[1],np.empty(given.shape[1])
     for n in range(len(given)):
         total,mean,at_low,at_high,least,most = 0.,0.,0.,0.,np.inf,-np.inf
@@ -37,7 +40,8 @@ def experts_sweep( # lint: long
             at_low += w*np.exp(-eta*(p[j]-low)**2)
             at_high += w*np.exp(-eta*(high-p[j])**2)
             least,most = min(least, given[n,j]),max(most, given[n,j])
-        if logistic or least>=high or most<=low: pred[n] = mean/total # beyond the scale the mean keeps lists in order
+        # beyond the scale the mean keeps lists in order
+        if logistic or least>=high or most<=low: pred[n] = mean/total
         else: pred[n] = (low+high)/2 + np.log(at_high/at_low)/(2*eta*(high-low))
         if learn:
             top = -np.inf
@@ -49,12 +53,18 @@ def experts_sweep( # lint: long
 
 # %% ../nbs/31a_settings.ipynb #80721c34
 _EXPERTS = dict(squared=[dict(),
-                        dict(shrink_user=20., shrink_item=10., decay_user=1., decay_item=.99, lr=.2),
-                        dict(shrink_user=20., shrink_item=10., decay_user=.97, decay_item=1., lr=.1)],
+                        dict(shrink_user=20., shrink_item=10., decay_user=1., decay_item=.99,
+                        lr=.2),
+                        dict(shrink_user=20., shrink_item=10., decay_user=.97, decay_item=1.,
+                        lr=.1)],
                 logistic=[dict(),
-                          dict(shrink_user=20., shrink_item=30., decay_user=1., decay_item=.99, lr=.4),
-                          dict(shrink_user=60., shrink_item=10., decay_user=1., decay_item=.99, lr=.4)]) # by tools/settings_runs.py
-_SCALES = dict(squared=(1/8, 1., 5.), logistic=(1., 1e-6, 1-1e-6)) # η, and the lowest and highest prediction
+                          dict(shrink_user=20., shrink_item=30., decay_user=1., decay_item=.99,
+                          lr=.4),
+                          # by tools/settings_runs.py
+                          dict(shrink_user=60., shrink_item=10., decay_user=1., decay_item=.99,
+                          lr=.4)])
+# η, and the lowest and highest prediction
+_SCALES = dict(squared=(1/8, 1., 5.), logistic=(1., 1e-6, 1-1e-6))
 
 def expert_team(
     loss:str='squared', # 'squared' for ratings, 'logistic' for labels
@@ -65,18 +75,25 @@ def expert_team(
 
 # %% ../nbs/31a_settings.ipynb #8f053643
 class OnlineExperts(IdLearner): # lint: long
-    """Learners side by side, weighed by how well they predicted: the aggregating algorithm, equations (2), (4) and (5).
+    """Learners side by side, weighed by how well they predicted: the aggregating algorithm,
+    equations (2), (4) and (5).
 
-    Over the whole stream its loss is at most that of its best learner plus 8 ln J stars², or plus ln J nats for labels, with J learners.
-    `learners_` holds its copies of them, which learn from each event after they predicted it; they share one map of ids.
-    Raises `TypeError` or `ValueError`, at the first call, for what cannot be an expert or a setting outside its range.
+    Over the whole stream its loss is at most that of its best learner plus 8 ln J stars², or
+    plus ln J nats for labels, with J learners.
+    `learners_` holds its copies of them, which learn from each event after they predicted it;
+    they share one map of ids.
+    Raises `TypeError` or `ValueError`, at the first call, for what cannot be an expert or a
+    setting outside its range.
     Source: [Vovk 1998](https://doi.org/10.1006/jcss.1997.1556)."""
     def __init__(self,
-        learners:list|None=None, # Learners of ids that predict what the loss reads; None: `expert_team`
-        loss:str='squared',      # 'squared' learns the column rating, 'logistic' the column label
+        # Learners of ids that predict what the loss reads; None: `expert_team`
+        learners:list|None=None,
+        loss:str='squared',  # 'squared' learns the column rating, 'logistic' the column label
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
-    ): self.learners,self.loss,self.remember_seen,self.rating_range = learners,loss,remember_seen,rating_range
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
+    ): self.learners,self.loss,self.remember_seen,self.rating_range = (learners,loss,
+        remember_seen,rating_range)
 
     rules,baked = dict(loss=one_of('squared', 'logistic')),('learners',)
 
@@ -85,7 +102,8 @@ class OnlineExperts(IdLearner): # lint: long
         "The column that the loss reads."
         return 'label' if self.loss=='logistic' else 'rating'
 
-    def team(self): return expert_team(self.loss) if self.learners is None else list(self.learners)
+    def team(self):
+        return expert_team(self.loss) if self.learners is None else list(self.learners)
 
     def begin(self):
         self.take(Members(self.team(), type(self).__name__))
@@ -102,7 +120,8 @@ class OnlineExperts(IdLearner): # lint: long
         for j,o in enumerate(self.learners_):
             o.sweep(users, items, y, one, learn)
             given[:,j] = one
-        experts_sweep(y, pred, given, self.log_weights_, *_SCALES[self.loss], self.loss=='logistic', learn)
+        experts_sweep(y, pred, given, self.log_weights_, *_SCALES[self.loss],
+            self.loss=='logistic', learn)
 
     @property
     def weights_(self)->np.ndarray: # Sum 1; shape (n_experts,)
@@ -116,21 +135,27 @@ def check_expert(
     owner, # `OnlineExperts`
     o,     # What was given
 )->None:   # Nothing
-    "Can it be an expert? Raises `TypeError` or `ValueError`, by name, for what cannot, or whose settings would be lost."
+    """Can it be an expert? Raises `TypeError` or `ValueError`, by name, for what cannot, or
+    whose settings would be lost."""
     who,name = type(owner).__name__,type(o).__name__
-    if not isinstance(o, IdLearner) or isinstance(o, OnlineExperts) or o.target!=owner.target or o.positive_only: raise TypeError(
-        f"{who}: {o!r} is no expert on {owner.target}s by ids; with loss={owner.loss!r} give learners such as IncrementalMF(loss={owner.loss!r})")
+    if not isinstance(o, IdLearner) or isinstance(o,
+        OnlineExperts) or o.target!=owner.target or o.positive_only: raise TypeError(
+        f"{who}: {o!r} is no expert on {owner.target}s by ids; with loss={owner.loss!r} give "
+        f"learners such as IncrementalMF(loss={owner.loss!r})")
     if getattr(o, 'max_rows', None) is not None: raise ValueError(
-        f"{who}: {name} has max_rows={o.max_rows}, but experts share one map of ids, in which no row is given back; leave max_rows out")
+        f"{who}: {name} has max_rows={o.max_rows}, but experts share one map of ids, in which "
+        f"no row is given back; leave max_rows out")
     own = getattr(o, 'rating_range', None)
     if own is not None and [*own]!=[*(owner.rating_range or ())]: raise ValueError(
-        f"{who}: {name} has rating_range={own!r}; give it to {who}, which translates for its experts")
+        f"{who}: {name} has rating_range={own!r}; give it to {who}, which translates "
+        f"for its experts")
 
 # %% ../nbs/31a_settings.ipynb #5478d87c
 @patch
 def check(self:OnlineExperts):
     super(OnlineExperts, self).check()
-    if not self.team(): raise ValueError(f"{type(self).__name__}: learners is empty; give at least one")
+    if not self.team():
+        raise ValueError(f"{type(self).__name__}: learners is empty; give at least one")
     for o in self.team(): check_expert(self, o)
 
 @patch
@@ -142,10 +167,12 @@ def saved_params(self:OnlineExperts): # `state` names the learners one by one
     return {o: x for o,x in super(OnlineExperts, self).saved_params().items() if o!='learners'}
 
 @patch
-def arrays(self:OnlineExperts): return {'log_weights': self.log_weights_, **self.learners_.arrays()}
+def arrays(self:OnlineExperts):
+    return {'log_weights': self.log_weights_, **self.learners_.arrays()}
 
 @patch
-def state(self:OnlineExperts): return dict(given=self.learners is not None, learners=self.learners_.specs())
+def state(self:OnlineExperts):
+    return dict(given=self.learners is not None, learners=self.learners_.specs())
 
 @patch
 def restore(self:OnlineExperts, arrays, config):

@@ -16,7 +16,8 @@ from .mf_als import GaussianMF, IncrementalALS, rls_update
 from .mf_online import IncrementalMF
 
 # %% ../nbs/33b_stack.ipynb #856624bf
-_SPEEDS = np.array([.5, .8, .95]) # what an event leaves of older residuals; the slowest is the last
+# what an event leaves of older residuals; the slowest is the last
+_SPEEDS = np.array([.5, .8, .95])
 
 # %% ../nbs/33b_stack.ipynb #0decaff3
 @njit(cache=True)
@@ -27,7 +28,9 @@ def stack_sweep( # lint: long
     pred,       # Receives the predictions; shape (n,), float64
     given,      # Predictions of the learners, then further columns; shape (n, m), float64
     n_learners, # How many of them are predictions
-    user_table, # Count; weights, sums and sums of what items leave over, by speed; shape (n_users, 1+3*speeds), float64
+    # Count; weights, sums and sums of what items leave over, by speed; shape (n_users,
+    # 1+3*speeds), float64
+    user_table,
     item_table, # The same for items; shape (n_items, 1+3*speeds), float64
     mean,       # Sum and number of all observations; shape (2,), float64
     weights,    # w of equation (1); shape (m + 4 + 4*speeds,), float64
@@ -50,16 +53,19 @@ def stack_sweep( # lint: long
             count = table[row,0] if row>=0 else 0.
             z[a],z[a+1] = np.log1p(count),(1. if count>0 else 0.)
             for j in range(J):
-                for part in range(2): z[a+2+part*J+j] = table[row,1+(1+part)*J+j]/(table[row,1+j]+shrink) if row>=0 else 0.
+                for part in range(2):
+                    z[a+2+part*J+j] = (table[row,
+                        1+(1+part)*J+j]/(table[row,1+j]+shrink) if row>=0 else 0.)
         s = 0.
         for a in range(len(z)): s += z[a]*weights[a]
         pred[n] = mu + s
         if learn:
             rls_update(weights, inverse, z, y[n]-mu-s, forget, cap, room)
             r = y[n] - mu
-            slow_user,slow_item = z[m+1+J],z[m+3+3*J]        # the means of y-μ at the slowest speed
+            slow_user,slow_item = z[m+1+J],z[m+3+3*J]  # the means of y-μ at the slowest speed
             for side in range(2):
-                table,row,other = (user_table,u,slow_item) if side==0 else (item_table,i,slow_user)
+                table,row,other = (
+                    (user_table,u,slow_item) if side==0 else (item_table,i,slow_user))
                 table[row,0] += 1
                 for j in range(J):
                     table[row,1+j] = speeds[j]*table[row,1+j] + 1
@@ -73,30 +79,44 @@ def check_member(
     owner, # Who takes it in, with a `rating_range` of its own
     o,     # What was given
 )->None:   # Nothing
-    "Can it be a member of a learner of ratings? Raises `TypeError` or `ValueError`, by name, for what cannot, or whose settings would be lost."
+    """Can it be a member of a learner of ratings? Raises `TypeError` or `ValueError`, by name,
+    for what cannot, or whose settings would be lost."""
     who = type(owner).__name__
-    if not isinstance(o, IdLearner) or isinstance(o, OnlineStack) or o.target!='rating' or o.positive_only: raise TypeError(
-        f"{who}: {o!r} is no learner of ratings by ids; give IncrementalMF(), BiasBaseline(), …")
+    if not isinstance(o, IdLearner) or isinstance(o,
+        OnlineStack) or o.target!='rating' or o.positive_only: raise TypeError(
+        f"{who}: {o!r} is no learner of ratings by ids; give IncrementalMF(), "
+        f"BiasBaseline(), …")
     name = type(o).__name__
     if getattr(o, 'max_rows', None) is not None: raise ValueError(
-        f"{who}: {name} has max_rows={o.max_rows}, but members share one map of ids, in which no row is given back; leave max_rows out")
-    if o.rating_range is not None and [*o.rating_range]!=[*(owner.rating_range or ())]: raise ValueError(
-        f"{who}: {name} has rating_range={o.rating_range!r}; give it to {who}, which translates for its members")
+        f"{who}: {name} has max_rows={o.max_rows}, but members share one map of ids, in which "
+        f"no row is given back; leave max_rows out")
+    if o.rating_range is not None and [*o.rating_range]!=[*(owner.rating_range or ())]:
+        raise ValueError(
+        f"{who}: {name} has rating_range={o.rating_range!r}; give it to {who}, which "
+        f"translates for its members")
 
 # %% ../nbs/33b_stack.ipynb #38553aa9
 class OnlineStack(Timed): # lint: long
-    """A ridge over the predictions of other learners of ratings, and over counts and recent residuals: equation (1), after each event.
+    """A ridge over the predictions of other learners of ratings, and over counts and recent
+    residuals: equation (1), after each event.
 
-    `learners_` holds its copies of the learners, which learn from each event after they predicted it. They share one map of ids.
-    Raises `TypeError` or `ValueError`, at the first call, for what is no learner of ratings or a setting outside its range.
-    Source: [Wolpert 1992](https://doi.org/10.1016/S0893-6080(05)80023-1), stacked generalization, here on a stream."""
+    `learners_` holds its copies of the learners, which learn from each event after they
+    predicted it. They share one map of ids.
+    Raises `TypeError` or `ValueError`, at the first call, for what is no learner of ratings or
+    a setting outside its range.
+    Source: [Wolpert 1992](https://doi.org/10.1016/S0893-6080(05)80023-1), stacked
+    generalization, here on a stream."""
     def __init__(self,
-        learners:list|None=None, # Learners of ids whose target is the rating; None: IncrementalMF, GaussianMF, IncrementalALS and ClockFilter
+        # Learners of ids whose target is the rating; None: IncrementalMF,
+        # GaussianMF, IncrementalALS and ClockFilter
+        learners:list|None=None,
         l2:float=1.,             # Penalty on the weights; above 0
-        forget:float=.9995,      # What an event leaves of the older ones in the weights; in (0, 1]
-        shrink:float=3.,         # Residuals of size zero that every fading mean starts with; events; above 0
+        forget:float=.9995,  # What an event leaves of the older ones in the weights; in (0, 1]
+        # Residuals of size zero that every fading mean starts with; events; above 0
+        shrink:float=3.,
         remember_seen:bool=True, # Keep the log of who had what, for `recommend`
-        rating_range:tuple|None=None, # Lowest and highest rating; None: the stream's, or 1 to 5
+        # Lowest and highest rating; None: the stream's, or 1 to 5
+        rating_range:tuple|None=None,
     ):
         self.learners,self.l2,self.forget,self.shrink = learners,l2,forget,shrink
         self.remember_seen,self.rating_range = remember_seen,rating_range
@@ -104,11 +124,14 @@ class OnlineStack(Timed): # lint: long
     rules,baked = dict(l2=above(0), forget=share, shrink=above(0)),('learners', 'l2')
     n_more = 4 + 4*len(_SPEEDS) # columns beside the learners'
 
-    def team(self): return [IncrementalMF(), GaussianMF(), IncrementalALS(), ClockFilter()] if self.learners is None else list(self.learners)
+    def team(self):
+        return ([IncrementalMF(), GaussianMF(), IncrementalALS(), ClockFilter()]
+            if self.learners is None else list(self.learners))
 
     def check(self):
         super().check()
-        if not self.team(): raise ValueError(f"{type(self).__name__}: learners is empty; give at least one")
+        if not self.team():
+            raise ValueError(f"{type(self).__name__}: learners is empty; give at least one")
         for o in self.team(): check_member(self, o)
 
     def begin(self):
@@ -116,7 +139,8 @@ class OnlineStack(Timed): # lint: long
         self.rows_ = {side: Rows(table=((1+3*J,), np.float64)) for side in ('user', 'item')}
         self.take(Members(self.team(), type(self).__name__))
         L,m = len(self.learners_),len(self.learners_) + self.n_more
-        self.weights_,self.inverse_,self.mean_ = np.r_[np.full(L, 1/L), np.zeros(m-L)],np.eye(m)/self.l2,np.zeros(2)
+        self.weights_,self.inverse_,self.mean_ = (np.r_[np.full(L, 1/L), np.zeros(m-L)],
+            np.eye(m)/self.l2,np.zeros(2))
 
     def take(self, members): # learners without a state, or with one that was saved
         members.adopt(self)
@@ -132,21 +156,30 @@ class OnlineStack(Timed): # lint: long
 
     def columns(self, users, items, y, learn): # what each learner says
         given = [np.empty(len(users)) for _ in self.learners_]
-        for o,pred in zip(self.learners_, given): self._at_its_time(o, o.sweep, users, items, y, pred, learn)
+        for o,pred in zip(self.learners_, given):
+            self._at_its_time(o, o.sweep, users, items, y, pred, learn)
         return np.column_stack(given)
 
     def sweep(self, users, items, y, pred, learn):
         tables = [self.rows_[o]['table'] for o in ('user', 'item')]
-        stack_sweep(users, items, y, pred, self.columns(users, items, y, learn), len(self.learners_), *tables, self.mean_, self.weights_,
-                    self.inverse_, _SPEEDS, float(self.shrink), float(self.forget), len(self.weights_)/self.l2, learn)
+        stack_sweep(users, items, y, pred, self.columns(users, items, y, learn),
+            len(self.learners_), *tables, self.mean_, self.weights_,
+                    self.inverse_, _SPEEDS,
+                    float(self.shrink), float(self.forget), len(self.weights_)/self.l2, learn)
 
-    def saved_params(self): return {o: x for o,x in super().saved_params().items() if o!='learners'} # `state` names them one by one
-    def arrays(self): return super().arrays() | dict(mean=self.mean_, weights=self.weights_, inverse=self.inverse_) | self.learners_.arrays()
-    def state(self): return dict(given=self.learners is not None, learners=self.learners_.specs())
+    # `state` names them one by one
+    def saved_params(self):
+        return {o: x for o,x in super().saved_params().items() if o!='learners'}
+    def arrays(self):
+        return (super().arrays() | dict(mean=self.mean_, weights=self.weights_,
+            inverse=self.inverse_) | self.learners_.arrays())
+    def state(self):
+        return dict(given=self.learners is not None, learners=self.learners_.specs())
 
     def restore(self, arrays, config):
         super().restore(arrays, config)
-        self.mean_,self.weights_,self.inverse_ = (arrays[o].copy() for o in ('mean', 'weights', 'inverse'))
+        self.mean_,self.weights_,self.inverse_ = (arrays[o].copy()
+            for o in ('mean', 'weights', 'inverse'))
         self.take(Members.restored(config['learners'], arrays, self))
         if config['given']: self.__dict__['learners'] = [clone(o) for o in self.learners_]
 
@@ -156,7 +189,8 @@ def without_columns(
     P,    # Their P; shape (m, m)
     gone, # Which columns go; whole numbers
 )->tuple: # Weights and P of the others: equation (2)
-    "What recursive least squares would have found without some of its columns, if they started at 0 and no cap stepped in."
+    """What recursive least squares would have found without some of its columns, if they
+    started at 0 and no cap stepped in."""
     stay = np.setdiff1d(np.arange(len(w)), gone)
     B = np.linalg.solve(P[np.ix_(gone, gone)], P[np.ix_(gone, stay)]).T
     return w[stay] - B@w[gone],P[np.ix_(stay, stay)] - B@P[np.ix_(gone, stay)]

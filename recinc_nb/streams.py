@@ -29,18 +29,26 @@ class Stream: # lint: long
     Raises `TypeError` for what is no table or no id, `KeyError` for a missing column,
     `ValueError` for a value that is missing or out of range."""
     _world = None # the truth behind the events; `drift_stream` sets it
-    # were the columns text and text_pair made by `with_text`? A log may have columns of that name of its own
+    # were the columns text and text_pair made by `with_text`?
+    # A log may have columns of that name of its own
     told = False
     read_as = {}  # which column was read as what; `Stream.read` sets it
 
     def __init__(self,
-        events,                          # A table that `read_table` reads: columns user, item, and rating or label; time if known
-        items:pd.DataFrame|None=None,    # By item id, or with a column item: title, year, genres
+        # A table that `read_table` reads: columns user, item, and rating or label;
+        # time if known
+        events,
+        items:pd.DataFrame|None=None,  # By item id, or with a column item: title, year, genres
         users:pd.DataFrame|None=None,    # By user id, or with a column user: whatever is known
         name:str='stream',               # What figures call it
-        rating_range:tuple|None=None,    # Lowest and highest rating; None: 1 to 5 stars if all ratings lie there, else inferred and said
-        like_from:float|None=None,       # A rating of at least this is a like; None: 4 of 1 to 5, else three quarters up the range
-        oracle:pd.DataFrame|None=None,   # Expected rating and P(like) of each event, where the truth is known
+        # Lowest and highest rating; None: 1 to 5 stars if all ratings lie there,
+        # else inferred and said
+        rating_range:tuple|None=None,
+        # A rating of at least this is a like; None: 4 of 1 to 5, else three quarters
+        # up the range
+        like_from:float|None=None,
+        # Expected rating and P(like) of each event, where the truth is known
+        oracle:pd.DataFrame|None=None,
     ):
         notes = self._take_in(events, items, users, name, rating_range, like_from, oracle)
         for o in notes: warn_reader(f'Stream: {o}')
@@ -74,7 +82,8 @@ class Stream: # lint: long
         for a in range(0, len(self), n): yield self[a:a+n]
 
     def __repr__(self):
-        return f"{self.name}: {len(self):,} events, {self.events['user'].nunique():,} users, {self.events['item'].nunique():,} items"
+        return (f"{self.name}: {len(self):,} events, {self.events['user'].nunique():,} users, "
+            f"{self.events['item'].nunique():,} items")
 
 # %% ../nbs/10_streams.ipynb #287f08a1
 def _count(n, least, who):
@@ -85,7 +94,9 @@ def _count(n, least, who):
 
 # %% ../nbs/10_streams.ipynb #563c70a3
 def table_columns( # lint: long
-    X,                       # Stream, DataFrame (pandas, polars), pyarrow table, data set, dict of columns, list of dicts, …
+    # Stream, DataFrame (pandas, polars), pyarrow table, data set, dict of columns, list
+    # of dicts, …
+    X,
     who:str='table_columns', # Name for error messages
 )->Mapping:                  # Column name -> column, in the order of the table
     """The columns of anything that is a table. Raises `TypeError` for what is no table, and
@@ -119,22 +130,27 @@ def table_columns( # lint: long
     if isinstance(X, str) or hasattr(X, '__fspath__'):
         do = f"read the file with Stream.read({str(X)!r})"
     elif 'datasets' in of:
-        do = "it is read row by row, so use Stream.from_dataset(ds), or loop over ds.batch(1000)"
+        do = ("it is read row by row, so use Stream.from_dataset(ds), or loop over "
+            "ds.batch(1000)")
     elif hasattr(X, 'collect'): do = "call .collect() first"
     elif hasattr(X, '__next__'):
-        do = "it yields tables or rows one by one, so loop over it and pass each; Stream.scan reads a large file so"
+        do = ("it yields tables or rows one by one, so loop over it and pass each; "
+            "Stream.scan reads a large file so")
     else:
-        do = "pass a Stream, a DataFrame, a pyarrow table, a data set, a list of dicts, or a dict with columns user and item"
+        do = ("pass a Stream, a DataFrame, a pyarrow table, a data set, a list of dicts, or a "
+            "dict with columns user and item")
     raise TypeError(f"{who}: got {type(X).__name__}; {do}")
 
 # %% ../nbs/10_streams.ipynb #e4fba846
 def read_table( # lint: long
     X,                      # Anything that `table_columns` reads; n events
-    y=None,                 # What was observed, one number per event; None reads column `target`
+    y=None,  # What was observed, one number per event; None reads column `target`
     target:str|None='rating', # Column to read when y is None; None for ids alone
     who:str='read_table',   # Name for error messages
-    more=(),                # Names of further columns, read as they are where the table has them
-)->dict:                    # Arrays of n values: user, item (ids), y (float64, finite) if there is a target, and those of `more` that exist
+    more=(),  # Names of further columns, read as they are where the table has them
+    # Arrays of n values: user, item (ids), y (float64, finite) if there is a target, and
+    # those of `more` that exist
+)->dict:
     """Read ids and targets from anything that looks like a table of events, or say what is
     wrong with it.
 
@@ -363,9 +379,11 @@ def _check_labels(y, cols, like_from):
 
 # %% ../nbs/10_streams.ipynb #c4f2f622
 _ISO = re.compile(
-    r'\d{4}-\d\d(-\d\d)?([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?\s*(Z|UTC|[+-]\d\d(:?\d\d)?)?|\d{8}T\d{4,6}Z?')
+    r'\d{4}-\d\d(-\d\d)?([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?'
+    r'\s*(Z|UTC|[+-]\d\d(:?\d\d)?)?|\d{8}T\d{4,6}Z?')
 _TIME = re.compile(
-    r'(.*[_ ])?(time[_ ]?stamp|time|ts|date|date_?time|unix(review)?time|reviewtime|\w+ed_?at)([_ ]?(ms|s|us|ns|utc|unix))?')
+    r'(.*[_ ])?(time[_ ]?stamp|time|ts|date|date_?time|unix(review)?time|reviewtime|\w+ed_?at)'
+    r'([_ ]?(ms|s|us|ns|utc|unix))?')
 # how long, or of what
 _SPANS = re.compile(
     r'.*(dwell|play|watch|run|listen|spent|duration|birth|release|publish|total|read).*')
@@ -428,7 +446,7 @@ def _known_keys(ids):
     out = set()
     for o in ids:
         try: out.add(_key(o))
-        except (TypeError, ValueError): pass # an index may hold floats: no event has such an id
+        except (TypeError, ValueError): pass # an index may hold floats: no event has one
     return out
 
 def _about(table, ids, side): # lint: long
@@ -480,7 +498,8 @@ def _frame(X, who):
     return pd.DataFrame({o: column(c, o) for o,c in table_columns(X, who).items()})
 
 @patch
-def _take_in(self:Stream, events, items, users, name, rating_range, like_from, oracle): # lint: long
+def _take_in(self:Stream, events, items, users, name, rating_range,
+             like_from, oracle): # lint: long
     "Check everything, put the events in order, and return what must be said."
     cols = read_table(events, target=None, who='Stream')
     if isinstance(events, Stream): self.told = events.told
@@ -631,7 +650,8 @@ def _ml_archive(files):
 
 # %% ../nbs/10_streams.ipynb #6d5f7e69
 def movielens_100k(
-    cache_dir:Path|str|None=None, # Folder of the files; None for `ml-100k` in the cache of `recinc_nb.core`
+    # Folder of the files; None for `ml-100k` in the cache of `recinc_nb.core`
+    cache_dir:Path|str|None=None,
 )->Stream:                        # 100,000 events in time order, ties in file order
     """MovieLens-100K as a stream, from the cache or from where it can be had.
 
@@ -648,7 +668,9 @@ def item_text(
     title,     # The item's title, or nothing (None, NaN)
     year=None, # Year, or nothing
     genres='', # Genres: separated by commas, a list, or nothing
-)->str:        # For instance 'Toy Story (1995): Animation, Comedy'; without a title the genres, or ''
+    # For instance 'Toy Story (1995): Animation, Comedy'; without a title the genres, or
+    # ''
+)->str:
     "An item in words. The year is part of it because titles repeat."
     title,genres = _words(title),_words(genres)
     if not title: return genres
@@ -677,7 +699,9 @@ class TextHistory: # lint: long
     only. Items whose title is missing are left out."""
     def __init__(self,
         items:pd.DataFrame, # By item id: title, and year and genres where known
-        history:int=10,     # Likes and dislikes that are remembered per user, newest last; each at most this many
+        # Likes and dislikes that are remembered per user, newest last; each at most
+        # this many
+        history:int=10,
     ):
         if history<0: raise ValueError(f"TextHistory: history is {history}; use 0 or more")
         if items is None or 'title' not in items:
@@ -692,7 +716,9 @@ class TextHistory: # lint: long
     def pair(self,
         user, # An id
         item, # An id
-    )->tuple[str,str]: # `text`, the user's past, and `text_pair`, the item; an item that the table lacks reads as its id
+        # `text`, the user's past, and `text_pair`, the item; an item that the table
+        # lacks reads as its id
+    )->tuple[str,str]:
         "The two texts of an event that is about to happen: the user's past, and the item."
         bad,good = ([_quoted(text) for i in o if (text:=self.texts.get(i, str(i)))]
             for o in self.past.get(_key(user), ((), ())))
@@ -712,7 +738,7 @@ class TextHistory: # lint: long
 @patch
 def with_text(self:Stream,
     history:int=10, # Likes and dislikes in the text, each at most this many
-)->Stream:         # The same events with columns text and text_pair; its attribute `told` is True
+)->Stream:  # The same events with columns text and text_pair; its attribute `told` is True
     """Add the words of each event: `text`, the user's past, and `text_pair`, the item. Only
     strictly earlier events are used."""
     own = [] if self.told else [o for o in ('text', 'text_pair') if o in self.events]
@@ -742,7 +768,9 @@ def to_dataset(self:Stream): # A `datasets.IterableDataset`, one dict per event
 
 @patch(cls_method=True)
 def from_dataset(cls:Stream,
-    ds,             # A `datasets.Dataset` or `IterableDataset`, in any format, with columns user, item, and rating or label
+    # A `datasets.Dataset` or `IterableDataset`, in any format, with columns user, item,
+    # and rating or label
+    ds,
     **kwargs,       # Passed on to `Stream`: items, users, name, …
 )->Stream:          # The same events, in time order
     "Read a stream from a data set."
@@ -839,7 +867,8 @@ class _File: # how to read a file
     @property
     def first(self): return 2 if self.header and self.kind=='text' else 1 # the line of row 0
 
-class _Lines(io.TextIOBase): # a file whose lines are rewritten on the way; pandas reads it as any other
+# A file whose lines are rewritten on the way; pandas reads it as any other
+class _Lines(io.TextIOBase):
     def __init__(self, lines): self.lines,self.rest = lines,''
     def __iter__(self): return iter(self.lines)
     def readable(self): return True
@@ -1131,11 +1160,13 @@ def _told(stream, roles, guessed, notes, who):
         words.append(f"{roles['label']} as label"
             + (', 1 where it is above 0' if 'plays' in guessed else ''))
     (low,high),like = stream.rating_range,stream.like_from
-    scale = f"; ratings {low:g} to {high:g}, a like is {like:g} or more" if 'rating' in roles and 'label' not in roles else ''
+    scale = (f"; ratings {low:g} to {high:g}, a like is {like:g} or more" if 'rating' in roles
+        and 'label' not in roles else '')
     order = '' if 'time' in roles else '; no time, so the order of the file stands'
     rest = ''.join(f'; {o}' for o in notes if not o.startswith('ratings run from'))
     if guessed or notes:
-        return f"{who}: read {', '.join(words)}{scale}{order}{rest}; pass user=, item=, rating_range=, … to choose otherwise"
+        return (f"{who}: read {', '.join(words)}{scale}{order}{rest}; pass user=, item=, "
+            f"rating_range=, … to choose otherwise")
 
 # an error of Stream, with the file, and with rows counted from its start
 def _at_line(e, f, offset, who):
@@ -1148,17 +1179,23 @@ def _at_line(e, f, offset, who):
 # %% ../nbs/10_streams.ipynb #f506be9a
 @patch(cls_method=True)
 def read(cls:Stream, # lint: long
-    source,                 # A file (text, JSON lines, Parquet; plain or .gz), a folder of MovieLens or Goodbooks, or any table
+    # A file (text, JSON lines, Parquet; plain or .gz), a folder of MovieLens or
+    # Goodbooks, or any table
+    source,
     user=None,              # Column of users; None to guess by name
     item=None,              # Column of items; None to guess
     rating=None,            # Column of ratings; None to guess
-    label=None,             # Column of labels in [0, 1]; 1 if each row is a like; None to guess where there are no ratings
+    # Column of labels in [0, 1]; 1 if each row is a like; None to guess where there are
+    # no ratings
+    label=None,
     time=None,              # Column of times; None to guess; False for the order of the file
     items=None,             # Table of items by id, or its path
     users=None,             # Table of users by id, or its path
     sep:str|None=None,      # What parts the columns of a text file; None to find out
     rating_range:tuple|None=None, # Lowest and highest rating; None to infer
-    like_from:float|None=None,    # A rating of at least this is a like; None: 4 of 5 stars, else three quarters up the range
+    # A rating of at least this is a like; None: 4 of 5 stars, else three quarters up the
+    # range
+    like_from:float|None=None,
     name:str|None=None,     # What figures call it; None for the name of the file
     columns=None,           # Names of the columns of a file that has none on top
 )->Stream:                  # The events in time order; attribute `read_as`: role -> column
@@ -1178,7 +1215,7 @@ def read(cls:Stream, # lint: long
                 for o,side in zip((items, users), sides))
         f = _file(path, sep, columns, who)
         roles,guessed = _roles(f.names, given, who, f.known)
-        f.text = (roles['user'], roles['item'])
+        f.text = roles['user'], roles['item']
         events = _load(f, who)
         for o in f.text:
             odd = events[o].isin(_GONE)
@@ -1268,12 +1305,15 @@ def scan(cls:Stream, # lint: long
     user=None,              # Column of users; None to guess by name
     item=None,              # Column of items; None to guess
     rating=None,            # Column of ratings; None to guess
-    label=None,             # Column of labels in [0, 1]; 1 if each row is a like; None to guess where there are no ratings
+    # Column of labels in [0, 1]; 1 if each row is a like; None to guess where there are
+    # no ratings
+    label=None,
     time=None,              # Column of times; None to guess; False for the order of the file
     items=None,             # Table of items by id, or its path
     users=None,             # Table of users by id, or its path
     sep:str|None=None,      # What parts the columns of a text file; None to find out
-    rating_range:tuple|None=None, # Lowest and highest rating; None to infer from a first pass over the file
+    # Lowest and highest rating; None to infer from a first pass over the file
+    rating_range:tuple|None=None,
     like_from:float|None=None,    # A rating of at least this is a like
     name:str|None=None,     # What figures call it; None for the name of the file
     columns=None,           # Names of the columns of a file that has none on top
@@ -1287,7 +1327,7 @@ def scan(cls:Stream, # lint: long
     f = _file(path, sep, columns, who)
     roles,guessed = _roles(f.names, dict(user=user, item=item, rating=rating, label=label,
         time=time), who, f.known)
-    f.text = (roles['user'], roles['item'])
+    f.text = roles['user'], roles['item']
     try: some,whole,ints = _survey(f, roles, n, who, 'plays' in guessed)
     except UnicodeDecodeError:
         f.encoding = 'latin-1'

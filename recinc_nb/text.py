@@ -22,8 +22,10 @@ def word_tokenizer( # lint: long
     texts:Iterable[str],   # Texts whose words go into the vocabulary
     n_words:int=4000,      # How many words at most, the most frequent first
 ):                         # A fast tokenizer of transformers
-    "A WordPiece tokenizer whose vocabulary holds the words of `texts`, and every letter, so that no text is out of reach."
-    with extra('bert', 'word_tokenizer'): from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    """A WordPiece tokenizer whose vocabulary holds the words of `texts`, and every letter, so
+    that no text is out of reach."""
+    with extra('bert', 'word_tokenizer'):
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     split,lower = pre_tokenizers.BertPreTokenizer(),normalizers.BertNormalizer(lowercase=True)
     count = Counter(w for t in texts for w,_ in split.pre_tokenize_str(lower.normalize_str(t)))
     words = sorted(count, key=lambda w: (-count[w], w))[:n_words]
@@ -32,7 +34,8 @@ def word_tokenizer( # lint: long
     tok = Tokenizer(models.WordPiece({w: n for n,w in enumerate(vocab)}, unk_token='[UNK]'))
     tok.normalizer,tok.pre_tokenizer = lower,split
     ends = [(o, _SPECIAL.index(o)) for o in ('[CLS]', '[SEP]')]
-    tok.post_processor = processors.TemplateProcessing(single='[CLS] $A [SEP]', pair='[CLS] $A [SEP] $B:1 [SEP]:1', special_tokens=ends)
+    tok.post_processor = processors.TemplateProcessing(single='[CLS] $A [SEP]',
+        pair='[CLS] $A [SEP] $B:1 [SEP]:1', special_tokens=ends)
     return _fast_tokenizer(tok.to_str(), 128)
 
 # %% ../nbs/40_text.ipynb #bbf94c93
@@ -44,9 +47,11 @@ def _fast_tokenizer(state, max_length, special=None):
     with extra('bert', 'load_bert'):
         from tokenizers import Tokenizer
         from transformers import PreTrainedTokenizerFast
-    names = ('pad_token', 'unk_token', 'cls_token', 'sep_token', 'mask_token')
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(state), model_max_length=max_length,
-        model_input_names=['input_ids', 'token_type_ids', 'attention_mask'], **(special or dict(zip(names, _SPECIAL))))
+    names = 'pad_token', 'unk_token', 'cls_token', 'sep_token', 'mask_token'
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(state),
+        model_max_length=max_length,
+        model_input_names=['input_ids', 'token_type_ids', 'attention_mask'],
+        **(special or dict(zip(names, _SPECIAL))))
 
 # %% ../nbs/40_text.ipynb #258d6346
 MINILM = 'sentence-transformers/all-MiniLM-L6-v2'
@@ -56,15 +61,21 @@ MINILM_SHA256 = '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 @dataclass(frozen=True)
 class Checkpoint:
     "Where a BERT comes from."
-    path:str         # A folder with config, weights and tokenizer; 'tiny' for the one that is made from nothing
+    # A folder with config, weights and tokenizer; 'tiny' for the one that is made from
+    # nothing
+    path:str
     real:bool=True   # Was it trained on language?
     name:str='BERT'  # What tables and figures call it
 
     def sha256(self)->str: # 64 hexadecimal digits; '' for 'tiny'
         "The hash of the weights: the one thing that tells two files of the same name apart."
         if not self.real: return ''
-        weights = next((o for kind in _WEIGHTS if (o := sorted(Path(self.path).glob(kind)))), []) # large ones come in several files
-        if not weights: raise FileNotFoundError(f"Checkpoint.sha256: {self.path} holds no weights; use a checkpoint that does")
+        # large ones come in several files
+        weights = next((o for kind in _WEIGHTS if (o := sorted(Path(self.path).glob(kind)))),
+            [])
+        if not weights:
+            raise FileNotFoundError(f"Checkpoint.sha256: {self.path} holds no weights; use a "
+                f"checkpoint that does")
         total = hashlib.sha256()
         for o in weights: total.update(o.read_bytes())
         return total.hexdigest()
@@ -72,9 +83,11 @@ class Checkpoint:
     def __str__(self): return self.name
 
 # %% ../nbs/40_text.ipynb #2d1389c9
-_WANTED = ['config.json', 'tokenizer*', 'vocab.txt', 'vocab.json', 'merges.txt', '*.model', 'special_tokens_map.json',
+_WANTED = ['config.json', 'tokenizer*', 'vocab.txt', 'vocab.json', 'merges.txt', '*.model',
+    'special_tokens_map.json',
            'model*.safetensors', 'model.safetensors.index.json']
-_OLD = ['pytorch_model*.bin', 'pytorch_model.bin.index.json'] # asked for where there is no safetensors file
+# asked for where there is no safetensors file
+_OLD = ['pytorch_model*.bin', 'pytorch_model.bin.index.json']
 _WEIGHTS = '*.safetensors','pytorch_model*.bin'
 _WORDS = 'tokenizer.json','vocab.txt','vocab.json' # one of these holds the vocabulary
 
@@ -84,12 +97,16 @@ def _missing(folder):
     if not (folder/'config.json').is_file(): return 'has no config.json'
     kind = next((o for o in _WEIGHTS if any(folder.glob(o))), None)
     if kind is None: return 'has no weights (a .safetensors file, or pytorch_model.bin)'
-    index = folder/('model.safetensors.index.json' if kind==_WEIGHTS[0] else 'pytorch_model.bin.index.json')
+    index = (folder/('model.safetensors.index.json' if kind==_WEIGHTS[0]
+        else 'pytorch_model.bin.index.json'))
     if index.is_file():
-        lost = sorted(o for o in set(json.loads(index.read_text())['weight_map'].values()) if not (folder/o).is_file())
+        lost = sorted(o for o in set(json.loads(index.read_text())['weight_map'].values())
+            if not (folder/o).is_file())
         if lost: return f'has weights in several files, and {lost[0]} is not among them'
-    if not any((folder/o).is_file() for o in _WORDS): return ('has no vocabulary (tokenizer.json or vocab.txt), without which '
-                                                              'every word is unknown; save the tokenizer into it')
+    if not any((folder/o).is_file() for o in _WORDS):
+        return ('has no vocabulary (tokenizer.json or vocab.txt), without which '
+                                                              'every word is unknown; save '
+                                                              'the tokenizer into it')
     return ''
 
 def _is_bert(folder): return not _missing(folder)
@@ -108,14 +125,19 @@ def _in_cache(name):
 def _on_hub(name):
     from huggingface_hub import constants, snapshot_download
     if constants.HF_HUB_OFFLINE: return None
-    try: urllib.request.urlopen(urllib.request.Request(f'{constants.ENDPOINT}/{name}/resolve/main/config.json', method='HEAD'), timeout=3).close()
+    try:
+        url = f'{constants.ENDPOINT}/{name}/resolve/main/config.json'
+        ask = urllib.request.Request(url, method='HEAD')
+        urllib.request.urlopen(ask, timeout=3).close()
     except (OSError, ValueError): return None
     try:
         folder = Path(snapshot_download(name, allow_patterns=_WANTED))
-        return folder if any(folder.glob(_WEIGHTS[0])) else snapshot_download(name, allow_patterns=_WANTED+_OLD)
+        return (folder if any(folder.glob(_WEIGHTS[0]))
+            else snapshot_download(name, allow_patterns=_WANTED+_OLD))
     except OSError: return None
 
-def _fetched(name): # a whole checkpoint, from the cache or the hub; or None, and what the best folder lacks
+# a whole checkpoint, from the cache or the hub; or None, and what the best folder lacks
+def _fetched(name):
     lacks = ''
     for get in (_in_cache, _on_hub):
         folder = get(name)
@@ -126,14 +148,18 @@ def _fetched(name): # a whole checkpoint, from the cache or the hub; or None, an
 
 # %% ../nbs/40_text.ipynb #7f177e5e
 def find_checkpoint(
-    checkpoint:str='auto', # 'auto' for MiniLM wherever it is, else the tiny one; 'tiny'; a folder; or a name on the hub
+    # 'auto' for MiniLM wherever it is, else the tiny one; 'tiny'; a folder; or a name on
+    # the hub
+    checkpoint:str='auto',
 )->Checkpoint:             # Where it is, and what it is called
     """Find BERT's weights: in an installed package, in the hub's cache, on the hub.
 
-    Raises `FileNotFoundError` for a folder or name that cannot be had, `TypeError` for what is neither."""
+    Raises `FileNotFoundError` for a folder or name that cannot be had, `TypeError` for what is
+    neither."""
     if isinstance(checkpoint, Checkpoint): return checkpoint
     if not isinstance(checkpoint, (str, os.PathLike)): raise TypeError(
-        f"find_checkpoint: checkpoint is {checkpoint!r}; use 'auto', 'tiny', a folder, or a name on the hub")
+        f"find_checkpoint: checkpoint is {checkpoint!r}; use 'auto', 'tiny', a folder, or a "
+        f"name on the hub")
     name,tiny = os.fspath(checkpoint),Checkpoint('tiny', False, 'tiny BERT, untrained')
     if name=='tiny': return tiny
     if name=='auto':
@@ -141,11 +167,15 @@ def find_checkpoint(
         return Checkpoint(str(folder), name='MiniLM') if folder else tiny
     if Path(name).is_dir():
         if _is_bert(name): return Checkpoint(str(name), name=Path(name).name)
-        raise FileNotFoundError(f"find_checkpoint: {name} {_missing(name)}; give a folder that transformers wrote")
+        raise FileNotFoundError(f"find_checkpoint: {name} {_missing(name)}; give a folder "
+            f"that transformers wrote")
     folder,lacks = _fetched(name)
     if folder: return Checkpoint(str(folder), name=name.split('/')[-1])
-    if lacks: raise FileNotFoundError(f"find_checkpoint: what there is of {name!r} {lacks}; or use 'auto'")
-    raise FileNotFoundError(f"find_checkpoint: {name!r} is no folder, and the hub did not give it; check the name and the network, or use 'auto'")
+    if lacks:
+        raise FileNotFoundError(f"find_checkpoint: what there is of {name!r} {lacks}; "
+            f"or use 'auto'")
+    raise FileNotFoundError(f"find_checkpoint: {name!r} is no folder, and the hub did not "
+        f"give it; check the name and the network, or use 'auto'")
 
 # %% ../nbs/40_text.ipynb #63cdcf4d
 @contextmanager
@@ -172,39 +202,55 @@ def load_bert(
     seed:int=0,                    # For weights that no file holds
     device='cpu',                  # Where the encoder goes: 'auto', 'cuda', 'mps' or 'cpu'
 )->tuple:                          # The encoder (a torch module), its tokenizer
-    """Load an encoder in fp32 without dropout, and its tokenizer; the reader's random generators stay as they were.
+    """Load an encoder in fp32 without dropout, and its tokenizer; the reader's random
+    generators stay as they were.
 
-    Raises what `find_checkpoint` raises, and `ValueError` for an encoder whose layers are not where BERT's are."""
+    Raises what `find_checkpoint` raises, and `ValueError` for an encoder whose layers are not
+    where BERT's are."""
     with extra('bert', 'load_bert'): import torch
     found = find_checkpoint(checkpoint)
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
         model,tokenizer = _from_folder(found.path) if found.real else _tiny(texts)
-    if not hasattr(getattr(model, 'encoder', None), 'layer') or not hasattr(model, 'embeddings'): raise ValueError(
-        f"load_bert: {found.name} is a {type(model).__name__}; use a BERT-like encoder (bert, roberta, electra, MiniLM)")
+    if not hasattr(getattr(model, 'encoder', None), 'layer') or not hasattr(model,
+        'embeddings'): raise ValueError(
+        f"load_bert: {found.name} is a {type(model).__name__}; use a BERT-like encoder (bert, "
+        f"roberta, electra, MiniLM)")
     return model.to(str(pick_device(device))).eval(),tokenizer
 
 # %% ../nbs/40_text.ipynb #167c7686
-def _from_folder(path):
+def _from_folder(path): # lint: long
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     config = _no_dropout(AutoConfig.from_pretrained(path))
-    kw = dict(add_pooling_layer=False) if config.model_type in ('bert', 'roberta', 'xlm-roberta') else {}
-    try: model = AutoModel.from_pretrained(path, config=config, dtype=torch.float32, weights_only=True, **kw) # a .bin gives tensors, and no code
-    except pickle.UnpicklingError as e: raise ValueError(f"load_bert: the weights in {path} hold more than tensors, and could run code "
-                                                         "when they are opened; use a checkpoint with .safetensors") from e
+    kw = (dict(add_pooling_layer=False) if config.model_type in ('bert', 'roberta',
+        'xlm-roberta') else {})
+    # a .bin gives tensors, and no code
+    try:
+        model = AutoModel.from_pretrained(path, config=config, dtype=torch.float32,
+            weights_only=True, **kw)
+    except pickle.UnpicklingError as e:
+        raise ValueError(f"load_bert: the weights in {path} hold more than tensors, and "
+            f"could run code "
+                                                         "when they are opened; use a "
+                                                         "checkpoint with .safetensors") from e
     tokenizer = AutoTokenizer.from_pretrained(path)
     if not config.vocab_size/2<=len(tokenizer)<=config.vocab_size: raise ValueError(
-        f"load_bert: the tokenizer in {path} knows {len(tokenizer):,} words, the weights {config.vocab_size:,}; "
+        f"load_bert: the tokenizer in {path} knows {len(tokenizer):,} words, the weights "
+        f"{config.vocab_size:,}; "
         "put the tokenizer there that belongs to them")
-    head = next((o for o in config.architectures or () if o.endswith(('Classification', 'QuestionAnswering'))), None)
-    if head: warn_reader(f"load_bert: {path} holds a {head}; its encoder is used, and the head on top of it is not")
+    head = next((o for o in config.architectures or ()
+        if o.endswith(('Classification', 'QuestionAnswering'))), None)
+    if head:
+        warn_reader(f"load_bert: {path} holds a {head}; its encoder is used, and the head on "
+            f"top of it is not")
     return model,tokenizer
 
 def _tiny(texts):
     from transformers import BertConfig, BertModel
     tokenizer = word_tokenizer([*_COMMON, *texts])
-    config = BertConfig(vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2,
+        num_attention_heads=2,
                         intermediate_size=128, max_position_embeddings=128, pad_token_id=0)
     return BertModel(_no_dropout(config), add_pooling_layer=False),tokenizer
 
@@ -223,15 +269,22 @@ def _strings(texts):
         f"encode_texts: texts is {texts!r}; pass a list of strings, also for one")
     texts = list(texts)
     for n,t in enumerate(texts):
-        if not isinstance(t, str): raise ValueError(f"encode_texts: text {n} is {t!r}; pass strings, '' for nothing to say")
+        if not isinstance(t, str):
+            raise ValueError(f"encode_texts: text {n} is {t!r}; pass strings, '' for "
+                f"nothing to say")
     return texts
 
 def _item_texts(items):
     if not isinstance(items, pd.DataFrame): raise TypeError(
-        f"encode_items: items is {type(items).__name__}; pass a table by item id, as Stream.items")
-    if 'title' not in items: raise KeyError("encode_items: the items have no column title; give a table of titles by item id")
+        f"encode_items: items is {type(items).__name__}; pass a table by item id, "
+        f"as Stream.items")
+    if 'title' not in items:
+        raise KeyError("encode_items: the items have no column title; give a table of "
+            "titles by item id")
     lost = np.flatnonzero(items['title'].isna())
-    if len(lost): raise ValueError(f"encode_items: title is missing in row {lost[0]} (item {items.index[lost[0]]}); give one, '' for nothing to say")
+    if len(lost):
+        raise ValueError(f"encode_items: title is missing in row {lost[0]} (item "
+            f"{items.index[lost[0]]}); give one, '' for nothing to say")
     cols = [items[o] if o in items else [None]*len(items) for o in ('title', 'year', 'genres')]
     return [item_text(t, y, '' if pd.isna(g) else g) for t,y,g in zip(*cols)]
 
@@ -243,20 +296,28 @@ def encode_texts( # lint: long
     batch_size:int=32,  # Texts per forward pass
     max_length:int=128, # Tokens per text; longer ones are cut at the end
 )->np.ndarray:          # Vectors of length 1; shape (n, d), float32
-    """Texts to vectors, read in order of length so that few pads are needed, and given back in your order.
+    """Texts to vectors, read in order of length so that few pads are needed, and given back in
+    your order.
 
-    Raises `TypeError` for what is no list of texts, `ValueError` for a text that is no string and for sizes out of range."""
+    Raises `TypeError` for what is no list of texts, `ValueError` for a text that is no string
+    and for sizes out of range."""
     import torch
-    texts,longest = _strings(texts),min(model.config.max_position_embeddings, tokenizer.model_max_length)
-    if batch_size<1: raise ValueError(f"encode_texts: batch_size is {batch_size}; use 1 or more")
-    if not 3<=max_length<=longest: raise ValueError(f"encode_texts: max_length is {max_length}; this encoder reads 3 to {longest} tokens")
+    texts,longest = (_strings(texts),min(model.config.max_position_embeddings,
+        tokenizer.model_max_length))
+    if batch_size<1:
+        raise ValueError(f"encode_texts: batch_size is {batch_size}; use 1 or more")
+    if not 3<=max_length<=longest:
+        raise ValueError(f"encode_texts: max_length is {max_length}; this encoder reads 3 to "
+            f"{longest} tokens")
     out = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
     order = np.argsort([len(t) for t in texts], kind='stable')
     parts = [order[a:a+batch_size] for a in range(0, len(order), batch_size)]
     for part in progress(parts, 'encode', unit='text', total=len(texts), step=batch_size):
-        inputs = tokenizer([texts[n] for n in part], truncation=True, max_length=max_length, padding=True,
+        inputs = tokenizer([texts[n] for n in part],
+            truncation=True, max_length=max_length, padding=True,
                            return_token_type_ids=False, return_tensors='pt').to(model.device)
-        with torch.inference_mode(): x = mean_pool(model(**inputs).last_hidden_state, inputs['attention_mask'])
+        with torch.inference_mode():
+            x = mean_pool(model(**inputs).last_hidden_state, inputs['attention_mask'])
         out[part] = torch.nn.functional.normalize(x.float(), dim=1).cpu().numpy()
     return out
 
@@ -266,27 +327,32 @@ def encode_items(
     model,              # An encoder, from `load_bert`
     tokenizer,          # Its tokenizer
     **kwargs,           # Passed on to `encode_texts`
-)->np.ndarray:          # Vectors of length 1; shape (n_items, d), float32, in the order of `items`
+)->np.ndarray:  # Vectors of length 1; shape (n_items, d), float32, in the order of `items`
     """Items to vectors, from title, year and genres.
 
-    Raises `TypeError` for what is no table, `KeyError` without titles, `ValueError` for a missing title."""
+    Raises `TypeError` for what is no table, `KeyError` without titles, `ValueError` for a
+    missing title."""
     return encode_texts(_item_texts(items), model, tokenizer, **kwargs)
 
 # %% ../nbs/40_text.ipynb #73a5f9e6
-ENCODINGS_MB = 256 # what all stored encodings may take on disk, in MiB; MovieLens-100K takes 2.5 of them
+# what all stored encodings may take on disk, in MiB; MovieLens-100K takes 2.5 of them
+ENCODINGS_MB = 256
 
 # %% ../nbs/40_text.ipynb #73987de9
 def _encoding_file(found, texts):
     sha = lambda data: hashlib.sha256(data).hexdigest()
-    files = {o.name: sha(o.read_bytes()) for o in sorted(Path(found.path).iterdir()) if o.suffix in ('.json', '.txt')}
-    made_of = dict(recipe='mean of tokens, length 1, at most 128 tokens', weights=found.sha256(), files=files, texts=texts)
+    files = {o.name: sha(o.read_bytes()) for o in sorted(Path(found.path).iterdir())
+        if o.suffix in ('.json', '.txt')}
+    made_of = dict(recipe='mean of tokens, length 1, at most 128 tokens',
+        weights=found.sha256(), files=files, texts=texts)
     return cache_dir()/'encodings'/f'{sha(json.dumps(made_of).encode())}.npy'
 
 def _stored(path):
     "What the file holds, or None where there is none; damage is said aloud."
     try:
         raw = path.read_bytes()
-        if hashlib.sha256(raw[:-32]).digest()!=raw[-32:]: raise ValueError('its content is not what was written')
+        if hashlib.sha256(raw[:-32]).digest()!=raw[-32:]:
+            raise ValueError('its content is not what was written')
         E = np.load(io.BytesIO(raw[:-32]), allow_pickle=False)
     except FileNotFoundError: return None
     except (OSError, ValueError) as e:
@@ -308,10 +374,12 @@ def _store(path, E):
 def item_vectors(
     items:pd.DataFrame,  # By item id: title, and year and genres where known
     checkpoint='auto',   # What `find_checkpoint` takes, or what it returned
-    cache:bool=True,     # Keep them on disk, and read them from there? The tiny encoder's are never kept
+    # Keep them on disk, and read them from there? The tiny encoder's are never kept
+    cache:bool=True,
     device='auto',       # Where the encoder runs: 'auto', 'cuda', 'mps' or 'cpu'
-)->np.ndarray:           # Vectors of length 1; shape (n_items, d), float32, in the order of `items`
-    """Items to vectors, encoded once per machine: later calls read a file named by the hash of weights, tokenizer and texts.
+)->np.ndarray:  # Vectors of length 1; shape (n_items, d), float32, in the order of `items`
+    """Items to vectors, encoded once per machine: later calls read a file named by the hash of
+    weights, tokenizer and texts.
 
     Raises what `encode_items` and `find_checkpoint` raise."""
     texts,found = _item_texts(items),find_checkpoint(checkpoint)
@@ -321,25 +389,33 @@ def item_vectors(
     E = encode_texts(texts, *load_bert(found, texts, device=device))
     try:
         if path: _store(path, E)
-    except OSError as e: print(f'item_vectors: {path.parent} cannot be written ({e}); the next call will encode again')
+    except OSError as e:
+        print(f'item_vectors: {path.parent} cannot be written ({e}); the next call '
+            f'will encode again')
     return E
 
 # %% ../nbs/40_text.ipynb #f2bdd79b
 def whitening(
     X:np.ndarray,               # Vectors; shape (n, d)
     n_components:int|None=None, # How many axes to keep, the longest first; None for all
-)->tuple[np.ndarray,np.ndarray]: # The mean, shape (d,), and W, shape (n_components, d): whitened rows are (X - mean) @ W.T
+    # The mean, shape (d,), and W, shape (n_components, d): whitened rows are (X - mean)
+    # @ W.T
+)->tuple[np.ndarray,np.ndarray]:
     """The map that gives vectors mean 0 and covariance I: equation (2).
 
     Raises `ValueError` where fewer axes vary than are to be kept.
-    Source: [Su et al. 2021](https://doi.org/10.48550/arXiv.2103.15316), whitening of sentence vectors."""
+    Source: [Su et al. 2021](https://doi.org/10.48550/arXiv.2103.15316), whitening of sentence
+    vectors."""
     X = np.asarray(X, dtype=np.float64)
-    if X.ndim!=2 or len(X)<2 or not np.isfinite(X).all(): raise ValueError(f"whitening: X has shape {X.shape}; pass two finite rows or more")
+    if X.ndim!=2 or len(X)<2 or not np.isfinite(X).all():
+        raise ValueError(f"whitening: X has shape {X.shape}; pass two finite rows or more")
     k,mean = X.shape[1] if n_components is None else n_components, X.mean(0)
     spread,axes = np.linalg.eigh(np.atleast_2d(np.cov(X.T)))
     spread,axes = spread[::-1],axes[:,::-1] # the longest first
     there = int((spread > 1e-10*spread[0]).sum())
-    if not 1<=k<=there: raise ValueError(f"whitening: n_components is {k}; {there} axes vary, use 1 to {there}")
+    if not 1<=k<=there:
+        raise ValueError(f"whitening: n_components is {k}; {there} axes vary, "
+            f"use 1 to {there}")
     return mean, axes[:,:k].T/np.sqrt(spread[:k,None])
 
 # %% ../nbs/40_text.ipynb #fac33147
@@ -354,7 +430,8 @@ def pack_bert(
     tok.no_truncation()
     special = {k: str(v) for k,v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
     shape = json.loads(model.config.to_json_string(use_diff=False))
-    return dict(config=shape, special=special, max_length=min(int(tokenizer.model_max_length), 10**6)),tok.to_str().encode()
+    return (dict(config=shape, special=special,
+        max_length=min(int(tokenizer.model_max_length), 10**6)),tok.to_str().encode())
 
 # %% ../nbs/40_text.ipynb #094ae161
 def unpack_bert(
@@ -366,6 +443,9 @@ def unpack_bert(
         import torch
         from transformers import AutoConfig, AutoModel
     config = AutoConfig.for_model(**packed['config'])
-    kw = dict(add_pooling_layer=False) if config.model_type in ('bert', 'roberta', 'xlm-roberta') else {}
-    with torch.random.fork_rng(devices=[]), _quiet(): model = AutoModel.from_config(config, **kw)
-    return model.float().eval(),_fast_tokenizer(state.decode(), packed['max_length'], packed['special'])
+    kw = (dict(add_pooling_layer=False) if config.model_type in ('bert', 'roberta',
+        'xlm-roberta') else {})
+    with torch.random.fork_rng(devices=[]), _quiet():
+        model = AutoModel.from_config(config, **kw)
+    return (model.float().eval(),_fast_tokenizer(state.decode(),
+        packed['max_length'], packed['special']))

@@ -80,7 +80,8 @@ def _each(builder, k, body):
         with other:
             with cgutils.for_range(builder, whole, intp=_I64) as loop:
                 vector(builder.mul(loop.index, _I64(_N)))
-            with cgutils.for_range_slice(builder, builder.mul(whole, _I64(_N)), k, _I64(1), intp=_I64) as (n,_):
+            with cgutils.for_range_slice(builder, builder.mul(whole, _I64(_N)), k,
+                                         _I64(1), intp=_I64) as (n,_):
                 body(_F32, lambda p: builder.gep(p, [n]))
 
 # %% ../nbs/03_vectors.ipynb #fb1ec5ac
@@ -102,7 +103,8 @@ def row_products(
             (dot,size),fma = total[kind],_fma(builder, kind)
             a,b = _load(builder, at(p)),_load(builder, at(q))
             builder.store(builder.call(fma, [a, b, builder.load(dot)]), dot)
-            builder.store(builder.call(fma, [a, a, builder.call(fma, [b, b, builder.load(size)])]), size)
+            builder.store(builder.call(
+                fma, [a, a, builder.call(fma, [b, b, builder.load(size)])]), size)
         _each(builder, k, body)
         out = [builder.fadd(_sum(builder, builder.load(v)), builder.load(x))
             for v,x in zip(total[_VEC], total[_F32])]

@@ -54,7 +54,8 @@ class _World: # lint: long
     is a share of the stream."""
     def __init__(self, n_events, n_users, n_items, drift, share, at, policy, label_noise,
         grades, moods, rng):
-        self.n_events,self.drift,self.at,self.policy,self.label_noise = n_events,drift,at,policy,label_noise
+        self.n_events,self.drift,self.at,self.policy,self.label_noise = (n_events,drift,at,
+            policy,label_noise)
         self.moods,(self.cuts,self.low) = moods,_cuts(grades)
         # a generator of its own: the draws below stay what they always were
         k,life = len(_TOPICS),rng.spawn(1)[0]
@@ -70,7 +71,8 @@ class _World: # lint: long
             self.user_born,self.item_born = (_births(n, life, .25).clip(0)
                 for n in (n_users, n_items))
         if drift=='popularity':
-            self.item_born,self.lifetime = _births(n_items, life, .5),.3*np.exp(life.normal(0, .3, n_items))
+            self.item_born = _births(n_items, life, .5)
+            self.lifetime = .3*np.exp(life.normal(0, .3, n_items))
         self.phase = life.random(n_users)
         days = np.arange(_DAYS if self.moves else 1)[:,None]/_DAYS
         # (days, n_users)
@@ -180,16 +182,26 @@ def drift_stream( # lint: long
     n_events:int=10_000,  # Length of the stream
     n_users:int=500,      # Users, the busiest first in `users`
     n_items:int=300,      # Items, the most shown first in `items`
-    drift:str='none',     # 'none', 'sudden', 'gradual', 'recurring', 'popularity' or 'births': the table above
+    # 'none', 'sudden', 'gradual', 'recurring', 'popularity' or 'births': the table above
+    drift:str='none',
     share:float=.5,       # Share of the users whose tastes turn; in [0, 1]
     at:float=.5,          # When a sudden drift comes, as a share of the stream; in [0, 1]
     seed:int=0,           # The same seed makes the same world and the same events
-    policy:str='popular', # Who chooses what is shown: 'popular', 'uniform' or 'taste', equation (3)
-    label_noise:float=0., # Probability that a rating is replaced by one drawn evenly from all grades; in [0, 1]
-    tasks:float|None=None, # Correlation of click, dwell (s) and purchase with the rating, in [-1, 1]; None: no such columns
+    # Who chooses what is shown: 'popular', 'uniform' or 'taste', equation (3)
+    policy:str='popular',
+    # Probability that a rating is replaced by one drawn evenly from all grades; in [0,
+    # 1]
+    label_noise:float=0.,
+    # Correlation of click, dwell (s) and purchase with the rating, in [-1, 1]; None: no
+    # such columns
+    tasks:float|None=None,
     grades:int=5,         # Grades of the scale, which are 1 to so many; at least 2
-    moods:float=0.,       # Standard deviation of how strict a user is while moods swing; unit of the score; in [0, 1]
-)->Stream:                # Columns as always and `propensity`; with `oracle`: the expectation of each column but that
+    # Standard deviation of how strict a user is while moods swing; unit of the score; in
+    # [0, 1]
+    moods:float=0.,
+    # Columns as always and `propensity`; with `oracle`: the expectation of each column
+    # but that
+)->Stream:
     """A made-up stream whose truth is known; titles are made of topic words, so that text
     tells about taste.
 
@@ -248,7 +260,9 @@ def _every_item(stream, n, f, who):
 @patch
 def oracle_scores(self:Stream,
     n,            # Position of an event in this stream, or a list of B positions; from 0
-)->np.ndarray:    # P(like) of the event's user for every item, by row of `items`; shape (n_items,), or (B, n_items)
+    # P(like) of the event's user for every item, by row of `items`; shape (n_items,), or
+    # (B, n_items)
+)->np.ndarray:
     """The truth about every item at the moment of an event, shown or not. Raises `ValueError`
     where no truth is known."""
     def f(user, when):
@@ -260,7 +274,9 @@ def oracle_scores(self:Stream,
 @patch
 def oracle_exposure(self:Stream,
     n,            # Position of an event in this stream, or a list of B positions; from 0
-)->np.ndarray:    # P(shown) to the event's user for every item; each row sums to 1; shape (n_items,), or (B, n_items)
+    # P(shown) to the event's user for every item; each row sums to 1; shape (n_items,),
+    # or (B, n_items)
+)->np.ndarray:
     """What the logging policy might have shown at the moment of an event, equation (3). Raises
     `ValueError` where it is not known."""
     def f(user, when):

@@ -192,10 +192,16 @@ def ask_tests(name, mutants, tests, say):
 def digest(*texts): return hashlib.sha256('\0'.join(texts).encode()).hexdigest()[:16]
 
 
+def form(source):
+    "Code without its layout: a line that is only broken in another place leaves the answers as they are"
+    try: return ast.dump(ast.parse(source))
+    except SyntaxError: return source   # a cell with a command of the shell
+
+
 def asked_of(nb, tests):
     "What an answer depends on, as far as we look: the chapter's own code and the test files"
-    exported = [o.source for o in nb.code if o.exported]
-    return dict(cells=digest(*(o.source for o in nb.code)), tests=digest(*exported, *((ROOT/o).read_text(encoding='utf-8') for o in tests)))
+    exported = [form(o.source) for o in nb.code if o.exported]
+    return dict(cells=digest(*(form(o.source) for o in nb.code)), tests=digest(*exported, *((ROOT/o).read_text(encoding='utf-8') for o in tests)))
 
 
 def key(m): return digest(m['was'], m['now'])
