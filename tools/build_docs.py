@@ -2,7 +2,7 @@
 
 Call `python tools/build_docs.py [--out FOLDER]`, then open `_docs/index.html`. Stored outputs are shown; what is executed
 is what nbdev needs for the documentation of exported names. Pages drop the number of their notebook, as nbdev's links
-expect. Two things the pages show otherwise than the notebooks: imports and cells that only check or only draw are folded,
+expect. Two things the pages show otherwise than the notebooks: imports, exported ones too, and cells that only check or only draw are folded,
 and private code that a chapter exports is shown, folded. A page a module, with every signature, follows from the package,
 `llms.txt` from the pages. Maths is drawn by a KaTeX of our own: npm fetches it once into the user's cache; without npm pages
 load it from smalldocs's usual address. The build ends with a check of every link, anchor, alt text and formula, of the size of the pages
@@ -85,7 +85,7 @@ def side_cells(nb):
     out,read = {}, set()
     for c in reversed(nb.code):
         if c.exported or c.hidden or not c.tree or {'eval', 'code-fold'} & {*c.directives}: kind = None
-        elif all(isinstance(t, (ast.Import, ast.ImportFrom)) for t in c.tree): kind = 'imports'
+        elif only_imports(c): kind = 'imports'
         elif names(c, ast.Store) & read: kind = None
         elif 'fig-cap' in c.directives: kind = 'figure'
         else:
@@ -97,14 +97,25 @@ def side_cells(nb):
 
 def folded(source, summary): return f'#| code-fold: true\n#| code-summary: "{summary}"\n{source}'
 
+def only_imports(c):
+    "Does a cell only import, `with extra(…):` or not?"
+    inside = [o for t in c.tree or [] for o in (t.body if isinstance(t, ast.With) else [t])]
+    return bool(inside) and all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in inside)
+
 def with_private(cells, nb):
-    "The private code that a chapter exports, put back where nbdev took it out: it may be what an equation says"
+    """The private code that a chapter exports, put back where nbdev took it out: it may be what an equation says. And what an
+    exported cell imports, so that a reader finds where each name comes from; it joins the chapter's own imports below it"""
     order = [c.id for c in nb.cells]
-    for c in (c for c in nb.code if 'exporti' in c.directives):
+    for c in (c for c in nb.code if 'exporti' in c.directives or 'export' in c.directives and only_imports(c)):
         before = set(order[:order.index(c.id)])
         at = max((n for n,o in enumerate(cells) if o.get('id') in before), default=-1) + 1
-        code = '\n'.join(c.body).strip('\n')
-        cells.insert(at, dict(cell_type='code', id=c.id, metadata={}, outputs=[], source=folded(code, f'{cfg.lib_name}.{nb.module}, private')))
+        code,summary = '\n'.join(c.body).strip('\n'),f'{cfg.lib_name}.{nb.module}, private'
+        if 'export' in c.directives:
+            summary,head = 'imports',folded('', 'imports')
+            if at<len(cells) and cells[at]['source'].startswith(head):
+                cells[at]['source'] = folded(f"{code}\n{cells[at]['source'].removeprefix(head)}", summary)
+                continue
+        cells.insert(at, dict(cell_type='code', id=c.id, metadata={}, outputs=[], source=folded(code, summary)))
     return cells
 
 
