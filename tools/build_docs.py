@@ -54,15 +54,19 @@ def without_signature(cell):
 
 
 def tidy_docs(cells, module):
-    "Put the names and docstrings of a cell above its source, in its order, and say where it is exported to"
+    """Put the names and docstrings of a cell above its source, in its order, and say where it is exported to; fold the source
+    under a heading "… as exported"."""
     from nbdev.showdoc import showdoc_nm
     code = [c for c in cells if c['cell_type']=='code']
+    heads = [n for n,c in enumerate(cells) if c['cell_type']=='markdown' and re.search(r'^## .*as exported', ''.join(c['source']), re.M)]
+    plumbing = {id(c) for c in cells[heads[0]:]} if heads else set()
     docs = {m[1]: c for c in code if (m := SHOW_DOC.search(c['source']))}
     above = {}
     for c in (c for c in code if c['source'].startswith(EXPORTED)):
         defs = [t for t in ast.parse(c['source']).body if isinstance(t, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
         above[c['id']] = [without_signature(docs[name]) for t in defs if (name := showdoc_nm(t)) in docs]
         c['source'] = c['source'].replace('Exported source', f'{cfg.lib_name}.{module}', 1)
+        if id(c) in plumbing: c['source'] = c['source'].replace('code-fold: show', 'code-fold: true', 1)
     moved = [d for ds in above.values() for d in ds]
     return [o for c in cells if not any(c is d for d in moved) for o in (*above.get(c.get('id'), ()), c)]
 
@@ -79,13 +83,15 @@ def is_check(statement):
 
 def names(cell, context): return {n.id for n in cell.nodes(ast.Name) if isinstance(n.ctx, context)}
 
+def imports_only(cell): return bool(cell.tree) and all(isinstance(t, (ast.Import, ast.ImportFrom)) for t in cell.tree)
+
 def side_cells(nb):
     """Cells that a reader can pass over, by id: imports; and what only checks or only draws, which is not exported and sets
     no name that a cell which stays open reads"""
     out,read = {}, set()
     for c in reversed(nb.code):
         if c.exported or c.hidden or not c.tree or {'eval', 'code-fold'} & {*c.directives}: kind = None
-        elif all(isinstance(t, (ast.Import, ast.ImportFrom)) for t in c.tree): kind = 'imports'
+        elif imports_only(c): kind = 'imports'
         elif names(c, ast.Store) & read: kind = None
         elif 'fig-cap' in c.directives: kind = 'figure'
         else:
@@ -98,13 +104,14 @@ def side_cells(nb):
 def folded(source, summary): return f'#| code-fold: true\n#| code-summary: "{summary}"\n{source}'
 
 def with_private(cells, nb):
-    "The private code that a chapter exports, put back where nbdev took it out: it may be what an equation says"
+    """The private code that a chapter exports, put back where nbdev took it out: it may be what an equation says. And the
+    imports of its module, without which a reader who types along would fail"""
     order = [c.id for c in nb.cells]
-    for c in (c for c in nb.code if 'exporti' in c.directives):
+    for c in (c for c in nb.code if 'exporti' in c.directives or 'export' in c.directives and imports_only(c)):
         before = set(order[:order.index(c.id)])
         at = max((n for n,o in enumerate(cells) if o.get('id') in before), default=-1) + 1
         code = '\n'.join(c.body).strip('\n')
-        cells.insert(at, dict(cell_type='code', id=c.id, metadata={}, outputs=[], source=folded(code, f'{cfg.lib_name}.{nb.module}, private')))
+        cells.insert(at, dict(cell_type='code', id=c.id, metadata={}, outputs=[], source=folded(code, f"{cfg.lib_name}.{nb.module}, {'imports' if imports_only(c) else 'private'}")))
     return cells
 
 
