@@ -81,7 +81,10 @@ def is_check(statement):
     calls = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
     return all(isinstance(o, ast.Call) and re.match(r'(np\.testing|torch\.testing|test_|check_|assert_)', ast.unparse(o.func)) for o in calls)
 
-def names(cell, context): return {n.id for n in cell.nodes(ast.Name) if isinstance(n.ctx, context)}
+def names(cell, context):
+    "Names that a cell reads or sets; what a comprehension runs over is its own"
+    own = {id(n) for c in cell.nodes(ast.comprehension) for n in ast.walk(c.target)}
+    return {n.id for n in cell.nodes(ast.Name) if isinstance(n.ctx, context) and id(n) not in own}
 
 def imports_only(cell): return bool(cell.tree) and all(isinstance(t, (ast.Import, ast.ImportFrom)) for t in cell.tree)
 
