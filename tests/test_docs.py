@@ -35,6 +35,16 @@ def test_checks_that_show_nothing_and_private_code_are_folded():
     shown = build_docs.with_private([dict(id=nb.cells[0].id, cell_type='markdown', source='')], nb)
     private = [o['source'] for o in shown if 'mf_online, private' in o['source']]
     assert len(private)==len([c for c in nb.code if 'exporti' in c.directives]) and all('#| exporti' not in o for o in private)
+    imports = [o['source'] for o in shown if 'code-summary: "imports"' in o['source']]
+    assert imports and all('import numpy' in o and '#| export' not in o for o in imports[:1])
+
+
+def test_the_source_is_open_in_the_lesson_and_folded_in_the_plumbing():
+    import build_docs
+    code = lambda n: dict(id=str(n), cell_type='code', source=build_docs.EXPORTED + f'x{n} = {n}', outputs=[])
+    cells = [code(1), dict(id='2', cell_type='markdown', source='## The learner, as exported'), code(3)]
+    made = build_docs.tidy_docs(cells, 'base')
+    assert [re.search('code-fold: (\\w+)', o['source'])[1] for o in made if o['cell_type']=='code']==['show', 'true']
 
 
 @pytest.mark.parametrize('wrong,says', [(r'<p>so $\alpha is</p>', 'left as text'), ('<img src="a.png">', 'alt text'), ('<script src="https://cdn.org/a.js"></script>', 'another host'),

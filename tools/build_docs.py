@@ -54,15 +54,19 @@ def without_signature(cell):
 
 
 def tidy_docs(cells, module):
-    "Put the names and docstrings of a cell above its source, in its order, and say where it is exported to"
+    """Put the names and docstrings of a cell above its source, in its order, and say where it is exported to; fold the source
+    under a heading "… as exported"."""
     from nbdev.showdoc import showdoc_nm
     code = [c for c in cells if c['cell_type']=='code']
+    heads = [n for n,c in enumerate(cells) if c['cell_type']=='markdown' and re.search(r'^## .*as exported', ''.join(c['source']), re.M)]
+    plumbing = {id(c) for c in cells[heads[0]:]} if heads else set()
     docs = {m[1]: c for c in code if (m := SHOW_DOC.search(c['source']))}
     above = {}
     for c in (c for c in code if c['source'].startswith(EXPORTED)):
         defs = [t for t in ast.parse(c['source']).body if isinstance(t, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
         above[c['id']] = [without_signature(docs[name]) for t in defs if (name := showdoc_nm(t)) in docs]
         c['source'] = c['source'].replace('Exported source', f'{cfg.lib_name}.{module}', 1)
+        if id(c) in plumbing: c['source'] = c['source'].replace('code-fold: show', 'code-fold: true', 1)
     moved = [d for ds in above.values() for d in ds]
     return [o for c in cells if not any(c is d for d in moved) for o in (*above.get(c.get('id'), ()), c)]
 
@@ -77,7 +81,10 @@ def is_check(statement):
     calls = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
     return all(isinstance(o, ast.Call) and re.match(r'(np\.testing|torch\.testing|test_|check_|assert_)', ast.unparse(o.func)) for o in calls)
 
-def names(cell, context): return {n.id for n in cell.nodes(ast.Name) if isinstance(n.ctx, context)}
+def names(cell, context):
+    "Names that a cell reads or sets; what a comprehension runs over is its own"
+    own = {id(n) for c in cell.nodes(ast.comprehension) for n in ast.walk(c.target)}
+    return {n.id for n in cell.nodes(ast.Name) if isinstance(n.ctx, context) and id(n) not in own}
 
 def side_cells(nb):
     """Cells that a reader can pass over, by id: imports; and what only checks or only draws, which is not exported and sets
