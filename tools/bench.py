@@ -2,12 +2,13 @@
 
 On MovieLens-100K, in pairs that alternate: seconds of `prequential` without its metrics over those of one
 `predict_learn` on the same events. Then seconds for drift streams of a million events, and microseconds per positive of
-`prequential_topn`. Writes recinc_nb/results/protocol_speed.json. The learner itself is timed by `python tools/speed.py`.
+`prequential_topn`, and CPU microseconds per event of `ClockFilter` beside `IncrementalMF`. Writes recinc_nb/results/protocol_speed.json. The learner itself is timed by `python tools/speed.py`.
 """
 import gc, time
 from record import Record
 import numpy as np
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
+from recinc_nb.clock import ClockFilter
 from recinc_nb.core import progress, scale
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.protocol import prequential
@@ -59,6 +60,19 @@ def topn():
             stream = events()
             return spread([prequential_topn(cls(), stream, positive=5.).seconds*1e6/(stream.events['rating']==5).sum() for _ in range(3)], 0)
         yield cls.__name__, run
+
+@record.part(('one sweep, CPU microseconds per event',))
+def sweeps():
+    "CPU microseconds per event of `partial_fit` on new learners, in turns."
+    def run(cls):
+        stream = events()
+        def once():
+            start = time.process_time()
+            cls().partial_fit(stream)
+            return (time.process_time() - start)*1e6/len(stream)
+        once() # compile
+        return spread([once() for _ in range(scale(7, 2))], 2)
+    for cls in (IncrementalMF, ClockFilter): yield cls.__name__, lambda: run(cls)
 
 
 if __name__=='__main__': record.main()
