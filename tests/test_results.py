@@ -125,7 +125,8 @@ def test_each_command_in_a_record_parses_and_each_part_holds_its_rows_and_no_oth
             if inspect.isgeneratorfunction(part.make): assert len(rows)==sum(len([r for r in o['rows'] if r.split(': ')[0]==name]) for o in runs), name
 
 
-@pytest.mark.parametrize('tool, args', [('tune', []), ('bench', []), ('lora_runs', ['--seeds', '0', '--only', 'rank 4, seed']), ('hybrid_runs', ['--seeds', '0']), ('demo', []),
+@pytest.mark.parametrize('tool, args', [('tune', []), ('bench', []), ('lora_runs', ['turn', 'short', '--seeds', '0', '--only', 'rank 4, seed']),
+    ('lora_runs', ['update', '--seeds', '0', '--only', 'true']), ('hybrid_runs', ['--seeds', '0']), ('demo', []),
     ('speed', ['dtype', 'roofline', 'growth']), *(('bert_runs', o.split(' ', 2)) for o in ('pays --only biases', 'harm --only head, 1 ', 'blocks --only one pass', 'cost --only texts',
                                                                                       'latency --only vectors', 'memory --only all, batches'))])
 def test_each_command_makes_the_rows_of_its_record(tool, args, tmp_path, monkeypatch, capsys):
