@@ -61,7 +61,7 @@ def mf_sweep( # lint: long
     for n in range(len(users)):
         _fetch_rows(user, users[min(n+8, last)])      # they may start to come from memory
         _fetch_rows(item, items[min(n+8, last)])
-        u,i = np.uintp(users[n]),np.uintp(items[n])  # -1 becomes too large for any row
+        u,i = np.uintp(users[n]),np.uintp(items[n])   # -1 becomes too large for any row
         if logistic is not None: s = np.float32(np.log((total+1)/(count-total+1)))
         else: s = np.float32(total/count) if count>0 else np.float32(3)
         if u<n_u: s += user.bias[u]
