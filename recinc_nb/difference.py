@@ -9,12 +9,12 @@ __all__ = ['paired_bootstrap']
 import numpy as np, pandas as pd
 from .protocol import Report, _from_mean
 
-# %% ../nbs/12c_difference.ipynb #4cd06af1
+# %% ../nbs/12c_difference.ipynb #2f4c16e0
 def _resampled(values, block, n_boot, rng):
     "Means of circular blocks: values (n, m) -> (n_boot, m)."
     n = len(values)
-    k = -(-n//block)
-    rest = n - (k-1)*block # the last block is cut
+    k = -(-n//block)       # blocks of a new stream, rounded up
+    rest = n - (k-1)*block # events of the last one, which is cut
     round_ = np.concatenate([values, values[:block]])
     total = np.concatenate([np.zeros((values.shape[1], 1)), np.cumsum(round_.T, 1)], 1)
     whole = total[:,block:] - total[:,:-block] # sums of the blocks that start here
