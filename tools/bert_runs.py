@@ -116,11 +116,21 @@ def texts():
     lengths = np.array([len(o) for o in tok(*(c.tolist() for c in (told(EVENTS).events['text'], told(EVENTS).events['text_pair'])))['input_ids']])
     return dict(events=EVENTS, tokens_per_event=round(float(lengths.mean()), 1), cut_to_128=round(float(np.minimum(lengths, 128).mean()), 1))
 
+def stored(n=scale(640, 64)):
+    "Those whose costs the chapter compares with the head's, without the dear rows."
+    models = {o: ROWS[o][0](0) for o in ('head, vectors stored', 'top-2, activations stored', 'LoRA, r=4')}
+    for o,m in models.items(): m.predict(told(n)) if ROWS[o][1] else m.model
+    took = {o: [] for o in models}
+    for b in told(n).batches(BATCH):
+        for o,m in models.items(): took[o].append(clock(lambda: m.partial_fit(b)))
+    return {o: round(1e3*float(np.mean(x))/BATCH, 3) for o,x in took.items()} | dict(events=n, threads=torch.get_num_threads())
+
 @record.part()
 def cost():
     "Milliseconds per event in turns within one run, by batches of 32."
     yield 'texts', texts
     yield 'seconds', timed
+    yield 'ms of some rows again', stored
 
 
 def percentiles(x): return {f'p{q}': round(1e3*float(np.percentile(x, q)), 2) for q in (50, 99)} | {'n': len(x)}
