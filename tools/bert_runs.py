@@ -7,6 +7,7 @@ from functools import cache
 from record import Record, root
 import numpy as np, torch
 import torch.nn.functional as F
+from recinc_nb import click
 from recinc_nb.bert_online import IncrementalBert
 from recinc_nb.blocks import BlockLoop
 from recinc_nb.core import progress, scale
@@ -115,11 +116,21 @@ def texts():
     lengths = np.array([len(o) for o in tok(*(c.tolist() for c in (told(EVENTS).events['text'], told(EVENTS).events['text_pair'])))['input_ids']])
     return dict(events=EVENTS, tokens_per_event=round(float(lengths.mean()), 1), cut_to_128=round(float(np.minimum(lengths, 128).mean()), 1))
 
+def stored(n=scale(640, 64)):
+    "Those whose costs the chapter compares with the head's, without the dear rows."
+    models = {o: ROWS[o][0](0) for o in ('head, vectors stored', 'top-2, activations stored', 'LoRA, r=4')}
+    for o,m in models.items(): m.predict(told(n)) if ROWS[o][1] else m.model
+    took = {o: [] for o in models}
+    for b in told(n).batches(BATCH):
+        for o,m in models.items(): took[o].append(clock(lambda: m.partial_fit(b)))
+    return {o: round(1e3*float(np.mean(x))/BATCH, 3) for o,x in took.items()} | dict(events=n, threads=torch.get_num_threads())
+
 @record.part()
 def cost():
     "Milliseconds per event in turns within one run, by batches of 32."
     yield 'texts', texts
     yield 'seconds', timed
+    yield 'ms of some rows again', stored
 
 
 def percentiles(x): return {f'p{q}': round(1e3*float(np.percentile(x, q)), 2) for q in (50, 99)} | {'n': len(x)}
@@ -261,6 +272,15 @@ def pays():
     for name in FOLLOW: yield name, lambda: by_part(name)
 
 
+@record.part()
+def ahead():
+    "By parts: the gain in AUC of the head with the ids over each learner of ids alone, with its interval over the same blocks."
+    y = told(LONG).events['label'].to_numpy(float)
+    for n in ('', ', event by event'):
+        for rival in ('biases', 'logistic factorization'):
+            yield f'head, with the ids{n}, over {rival}', lambda: {o: gain(y[s], followed(f'head, with the ids{n}')[s], followed(rival)[s]) for o,s in PARTS.items()}
+
+
 TUNED,END = scale((1200, 4800), (32, 64))
 THIRDS = {f'{a:,}-{b:,}': slice(a, b) for a,b in zip(*(np.linspace(TUNED, END, 4).astype(int)[o].tolist() for o in (slice(3), slice(1, 4))))}
 THIRDS[f'{TUNED:,}-{END:,}'] = slice(TUNED, END)
@@ -314,18 +334,46 @@ def loop():
     yield "the sources' loop", the_loop
 
 
+def trailing(n):
+    "For each event the mean label of the last n events before its batch of 16."
+    y = told(LONG).events['label'].to_numpy(float)[:DEAR]
+    return np.array([y[max(0, k-k%16-n):max(k-k%16, 1)].mean() for k in range(DEAR)])
+
+def lagging():
+    "What the loop ranks by: its AUC as it is, by the mean of each batch alone, by what is left, and with its weights of event 1,200."
+    m,y,s = Sources(lr=1e-4),told(LONG).events['label'].to_numpy(float)[:DEAR],slice(TUNED, DEAR)
+    batches,first = list(told(LONG).take(DEAR).batches(16)),-(-TUNED//16)
+    for b in batches[:first]: m.partial_fit(b)
+    stopped = np.concatenate([m.predict(b) for b in batches[first:]])
+    for b in batches[first:]: m.partial_fit(b)
+    p = np.concatenate(m.made)
+    means = np.concatenate([np.full(len(o), o.mean()) for o in m.made])
+    return {k: round(float(v), 4) for k,v in dict(auc=auc(y[s], p[s]), by_batch_means=auc(y[s], means[s]), by_the_rest=auc(y[s], (p-means)[s]),
+        stopped_at_1200=auc(y[s], stopped), spread=p[s].std(), spread_of_means=means[s].std(),
+        **{f'correlation_with_last_{n}': np.corrcoef(means[s], trailing(n)[s])[0,1] for n in (16, 64, 256, 1024)}).items()}
+
+@record.part(tuned_on=TUNED, events=DEAR)
+def lag():
+    "Why is the AUC of the sources' loop below a coin? Its best step size, in fp32, beside the mean of the last labels, which knows neither user nor item."
+    y,s = told(LONG).events['label'].to_numpy(float),slice(TUNED, DEAR)
+    for n in (16, 64, 256, 1024): yield f'mean of the last {n} labels', lambda: dict(auc=round(float(auc(y[s], trailing(n)[s])), 4))
+    yield "the sources' loop", lagging
+
+
 @record.part()
 def harm():
     "What a first call of n rows does to the log-loss of the events that follow, against the same learner before the call."
-    def lost(n, places, then=500):
-        out = []
+    def lost(n, places, then=500, bound=click._SHIFT):
+        out,kept,click._SHIFT = [],click._SHIFT,bound
         for a in range(0, scale(6000, 40), scale(6000, 40)//places):
             after,m = told(26_000)[a+n:a+n+then],head()
             y,before = after.events['label'].to_numpy(float),m.predict(after)
             m.partial_fit(told(26_000)[a:a+n])
             out.append(log_loss(y, m.predict(after)) - log_loss(y, before))
+        click._SHIFT = kept
         return dict(mean=round(float(np.mean(out)), 4), worst=round(float(np.max(out)), 4), places=places, then=then)
     for n,places in scale(((1, 20), (16, 20), (1000, 10), (20_000, 3)), ((1, 2), (16, 2))): yield f'head, {n:,} rows', lambda: lost(n, places)
+    yield 'head, 16 rows, no bound', lambda: lost(16, scale(20, 2), bound=np.inf)
 
 
 @record.part()
