@@ -63,7 +63,7 @@ def _through(layer, x, seen, before=()):
     part = layer.attention.self
     heads = lambda o: o.unflatten(-1, (part.num_attention_heads, -1)).transpose(1, 2)
     query,*own = [heads(f(x)) for f in (part.query, part.key, part.value)]
-    key,value = (torch.cat([*o], 2) for o in zip(*[o for o in (before, own) if o]))
+    key,value = [torch.cat(o, 2) for o in zip(before, own)] if before else own
     h = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
     h = layer.attention.output(h.transpose(1, 2).flatten(2), x)
     return layer.feed_forward_chunk(h),own
