@@ -97,7 +97,8 @@ class IncrementalMF(IdLearner): # lint: long
     stays constant.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263) for the model,
-    [Toulis and Airoldi 2017](https://doi.org/10.1214/16-AOS1506) for the implicit step."""
+    [Toulis and Airoldi 2017](https://doi.org/10.1214/16-AOS1506) for the implicit step, taken
+    here to first order."""
     def __init__(self,
         n_factors:int=32,       # Numbers per user and per item; 0 leaves biases alone
         loss:str='squared',  # 'squared' learns the column rating, 'logistic' the column label
