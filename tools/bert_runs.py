@@ -83,7 +83,8 @@ class Watched(IncrementalBert):
 ROWS = { # name in tables: how it is made, and whether its stores are filled before the clock starts
     "the sources' loop: all, one text per event, padded to 128": (lambda seed: Sources(seed), False),
     'all, statements padded to 128': (lambda seed: Padded(update='all', lr=5e-5, seed=seed), False),
-    'all, dynamic padding': (lambda seed: IncrementalBert(update='all', lr=5e-5, seed=seed), False),
+    'all': (lambda seed: IncrementalBert(update='all', lr=5e-5, seed=seed), False),
+    'layers': (lambda seed: IncrementalBert(update='layers', lr=5e-5, seed=seed), False),
     'LoRA, r=4': (lambda seed: IncrementalBert(update=LoRA(r=4), lr=1e-3, seed=seed), False),
     'norms and biases': (lambda seed: IncrementalBert(update='norms', lr=1e-3, seed=seed), False),
     'top-2': (lambda seed: IncrementalBert(update='top-2', seed=seed), False),
@@ -92,23 +93,19 @@ ROWS = { # name in tables: how it is made, and whether its stores are filled bef
     'head, vectors stored': (lambda seed: IncrementalBert(update='head', seed=seed), True)}
 
 
-def timed():
+DEAR_ROWS = {"the sources' loop: all, one text per event, padded to 128": 4, 'all, statements padded to 128': 8, 'all': 4, 'layers': 4, 'norms and biases': 4}
+
+def timed(n=scale(512, 64)):
+    "In turns, batch by batch; a dear row only at every fourth or eighth batch."
     models = {o: make(0) for o,(make,_) in ROWS.items()}
-    batches = list(told(EVENTS).batches(BATCH))
     for name,(_,stored) in ROWS.items():
-        if stored: models[name].predict(told(EVENTS))    # fills the stores
+        if stored: models[name].predict(told(n))    # fills the stores
         elif hasattr(models[name], 'model'): models[name].model # builds it
     took,names = {o: [] for o in ROWS},list(ROWS)
-    for n,batch in enumerate(progress(batches, 'cost', 'batch')):
-        for name in names[n%len(names):] + names[:n%len(names)]:
-            if 'statements padded' in name and n%8: continue
-            start = time.perf_counter()
-            models[name].partial_fit(batch)
-            took[name].append(time.perf_counter()-start)
-    base = names[0]
-    at = {o: list(range(0, len(batches), 8)) if 'statements padded' in o else list(range(len(batches))) for o in names}
-    return {o: dict(ms_per_event=round(1e3*float(np.mean(took[o]))/BATCH, 3),
-                    times_cheaper=round(float(np.sum([took[base][k] for k in at[o]])/np.sum(took[o])), 2)) for o in names}
+    for k,batch in enumerate(progress(list(told(n).batches(BATCH)), 'cost', 'batch')):
+        for name in names[k%len(names):] + names[:k%len(names)]:
+            if k%DEAR_ROWS.get(name, 1)==0: took[name].append(clock(lambda: models[name].partial_fit(batch)))
+    return {o: dict(ms_per_event=round(1e3*float(np.mean(x))/BATCH, 3), batches=len(x)) for o,x in took.items()}
 
 
 def texts():
@@ -116,21 +113,12 @@ def texts():
     lengths = np.array([len(o) for o in tok(*(c.tolist() for c in (told(EVENTS).events['text'], told(EVENTS).events['text_pair'])))['input_ids']])
     return dict(events=EVENTS, tokens_per_event=round(float(lengths.mean()), 1), cut_to_128=round(float(np.minimum(lengths, 128).mean()), 1))
 
-def stored(n=scale(640, 64)):
-    "Those whose costs the chapter compares with the head's, without the dear rows."
-    models = {o: ROWS[o][0](0) for o in ('head, vectors stored', 'top-2, activations stored', 'LoRA, r=4')}
-    for o,m in models.items(): m.predict(told(n)) if ROWS[o][1] else m.model
-    took = {o: [] for o in models}
-    for b in told(n).batches(BATCH):
-        for o,m in models.items(): took[o].append(clock(lambda: m.partial_fit(b)))
-    return {o: round(1e3*float(np.mean(x))/BATCH, 3) for o,x in took.items()} | dict(events=n, threads=torch.get_num_threads())
 
 @record.part()
 def cost():
-    "Milliseconds per event in turns within one run, by batches of 32."
+    "Milliseconds per event of the first 512 events, in turns within one run, by batches of 32."
     yield 'texts', texts
     yield 'seconds', timed
-    yield 'ms of some rows again', stored
 
 
 def percentiles(x): return {f'p{q}': round(1e3*float(np.percentile(x, q)), 2) for q in (50, 99)} | {'n': len(x)}
@@ -270,6 +258,19 @@ def by_part(name):
 def pays():
     "By parts of the first 12,000 events: AUC, AUC per user, log-loss, and the gain over the BERT that does not learn, with its interval."
     for name in FOLLOW: yield name, lambda: by_part(name)
+
+
+def users_of(s, draws=300):
+    "How many users a part has, and the 95 % interval of the AUC of the BERT that does not learn, over users that are drawn."
+    e,p,rng = told(LONG).events[s],followed('not learning')[s],np.random.default_rng(0)
+    y,of = e['label'].to_numpy(float),[np.flatnonzero(e['user']==u) for u in e['user'].unique()]
+    found = [auc(y[at], p[at]) for at in (np.concatenate([of[k] for k in rng.integers(len(of), size=len(of))]) for _ in range(draws))]
+    return dict(users=len(of), auc_of_drawn_users=[round(float(o), 3) for o in np.percentile(found, [2.5, 97.5])])
+
+@record.part()
+def users():
+    "By parts: how many users, and how far the AUC of the BERT that does not learn depends on who they are."
+    for o,s in PARTS.items(): yield o, lambda: users_of(s)
 
 
 @record.part()
