@@ -134,6 +134,7 @@ def rename_pages():
         aside = side_cells(written) if written.chapter else {}
         for c in nb['cells']:
             src = ''.join(c['source'])
+            if c['cell_type']=='markdown': src = re.sub(r'\[(`_\w+`)\]\([^)\n]*\)', r'\1', src)   # nbdev links private names, which have no anchor
             if c['cell_type']=='raw': src = re.sub(r'^output-file:.*\n', '', src, flags=re.M)
             if c['cell_type']=='code':
                 src = re.sub(r'^# lint: own\b.*\n', '', src, flags=re.M)
