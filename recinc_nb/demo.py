@@ -175,8 +175,9 @@ def check_out(
     except OSError as e: raise PermissionError(
         f"{who}: out is {str(out)!r}, but {there} cannot be written ({e.strerror}); choose "
         f"another folder") from None
-    # noqa: F401, the figure comes last: know now that it can
-    with extra('course', who): pass
+    # the figure comes last: know now that it can be drawn
+    with extra('course', who):
+        import matplotlib.figure # noqa: F401
     return folder
 
 # %% ../nbs/46_demo.ipynb #7e5abc1f

@@ -26,12 +26,13 @@ def test_the_sidebar_is_the_index_and_next_leads_to_the_streams(site):
 def test_checks_that_show_nothing_and_private_code_are_folded():
     import build_docs
     from lint_nbs import Nb
-    nb = Nb(root/'nbs'/'31_mf_online.ipynb')
+    nb = Nb(root/'nbs'/'33_mf_als.ipynb')
     said = {c.id: c.source for c in nb.cells}
     kinds = build_docs.side_cells(nb)
     assert {*kinds.values()}=={'imports', 'checks', 'figure'} and not any(re.match(r'#\| export|def ', said[o]) for o in kinds)
     for kind,has in (('imports', 'import '), ('checks', r'assert|test_'), ('figure', r'fig-cap')):
         assert all(re.search(has, said[o]) for o,k in kinds.items() if k==kind)
+    nb = Nb(root/'nbs'/'31_mf_online.ipynb')
     shown = build_docs.with_private([dict(id=nb.cells[0].id, cell_type='markdown', source='')], nb)
     private = [o['source'] for o in shown if 'mf_online, private' in o['source']]
     assert len(private)==len([c for c in nb.code if 'exporti' in c.directives]) and all('#| exporti' not in o for o in private)
