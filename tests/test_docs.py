@@ -43,9 +43,10 @@ def test_checks_that_show_nothing_and_private_code_are_folded():
 def test_the_source_is_open_in_the_lesson_and_folded_in_the_plumbing():
     import build_docs
     code = lambda n: dict(id=str(n), cell_type='code', source=build_docs.EXPORTED + f'x{n} = {n}', outputs=[])
-    cells = [code(1), dict(id='2', cell_type='markdown', source='## The learner, as exported'), code(3)]
+    head = lambda n, words: dict(id=str(n), cell_type='markdown', source=f'## {words}')
+    cells = [code(1), head(2, 'The learner, as exported'), code(3), head(4, 'Check'), code(5)]
     made = build_docs.tidy_docs(cells, 'base')
-    assert [re.search('code-fold: (\\w+)', o['source'])[1] for o in made if o['cell_type']=='code']==['show', 'true']
+    assert [re.search('code-fold: (\\w+)', o['source'])[1] for o in made if o['cell_type']=='code']==['show', 'true', 'show']
 
 
 @pytest.mark.parametrize('wrong,says', [(r'<p>so $\alpha is</p>', 'left as text'), ('<img src="a.png">', 'alt text'), ('<script src="https://cdn.org/a.js"></script>', 'another host'),

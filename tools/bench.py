@@ -1,8 +1,9 @@
 """Time the stream protocol, always beside something in the same run, and record it: python tools/bench.py
 
 On MovieLens-100K, in pairs that alternate: seconds of `prequential` without its metrics over those of one
-`predict_learn` on the same events. Then seconds for drift streams of a million events, and microseconds per positive of
-`prequential_topn`, and CPU microseconds per event of `ClockFilter` beside `IncrementalMF`. Writes recinc_nb/results/protocol_speed.json. The learner itself is timed by `python tools/speed.py`.
+`predict_learn` on the same events. Then seconds for drift streams of a million events, microseconds per positive of
+`prequential_topn`, and CPU microseconds per event of `ClockFilter` beside `IncrementalMF`. Writes
+recinc_nb/results/protocol_speed.json. The learner itself is timed by `python tools/speed.py`.
 """
 import gc, time
 from record import Record
@@ -63,7 +64,7 @@ def topn():
 
 @record.part(('one sweep, CPU microseconds per event',))
 def sweeps():
-    "CPU microseconds per event of `partial_fit` on new learners, in turns."
+    "CPU microseconds per event of `partial_fit` on new learners, seven sweeps of each."
     def run(cls):
         stream = events()
         def once():

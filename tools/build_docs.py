@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import yaml
 
-from lint_nbs import HOOKS, NBS, ROOT, Nb, all_notebooks, cfg, contents, page_name
+from lint_nbs import HOOKS, NBS, ROOT, Nb, all_notebooks, cfg, contents, page_name, plumbing
 from reference import linked
 
 PROC = ROOT/'_proc'
@@ -58,15 +58,14 @@ def tidy_docs(cells, module):
     under a heading "… as exported"."""
     from nbdev.showdoc import showdoc_nm
     code = [c for c in cells if c['cell_type']=='code']
-    heads = [n for n,c in enumerate(cells) if c['cell_type']=='markdown' and re.search(r'^## .*as exported', ''.join(c['source']), re.M)]
-    plumbing = {id(c) for c in cells[heads[0]:]} if heads else set()
+    inside = {id(c) for c,o in zip(cells, plumbing((c['cell_type'], ''.join(c['source'])) for c in cells)) if o}
     docs = {m[1]: c for c in code if (m := SHOW_DOC.search(c['source']))}
     above = {}
     for c in (c for c in code if c['source'].startswith(EXPORTED)):
         defs = [t for t in ast.parse(c['source']).body if isinstance(t, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
         above[c['id']] = [without_signature(docs[name]) for t in defs if (name := showdoc_nm(t)) in docs]
         c['source'] = c['source'].replace('Exported source', f'{cfg.lib_name}.{module}', 1)
-        if id(c) in plumbing: c['source'] = c['source'].replace('code-fold: show', 'code-fold: true', 1)
+        if id(c) in inside: c['source'] = c['source'].replace('code-fold: show', 'code-fold: true', 1)
     moved = [d for ds in above.values() for d in ds]
     return [o for c in cells if not any(c is d for d in moved) for o in (*above.get(c.get('id'), ()), c)]
 

@@ -38,7 +38,8 @@ PARTS = ['Tools', 'Streams and yardsticks', 'Losses and optimizers', 'Matrix fac
 COLUMNS = 95              # of a line of code: what a page of 1280 pixels shows between its two sidebars
 CEILINGS = ROOT/'tools'/'columns.json'   # notebook -> lines that are longer; the number may only fall
 BUDGET = 25               # CPU seconds of a notebook at test scale, its exercises and their solutions included
-LONGER = {'43_bert_online': 30, '48_blocks': 50} # to be split; five worlds and five arms of a BERT, two of which learn each block up to four times
+LONGER = {'43_bert_online': 30, # two questions, to be split
+    '48_blocks': 50}            # five worlds and five arms of a BERT, two of which learn each block up to four times: fewer decide nothing
 
 
 def all_notebooks(): return sorted(p for p in NBS.rglob('*.ipynb') if not any(o[0] in '_.' for o in p.relative_to(NBS).parts))
@@ -227,6 +228,13 @@ def count_words(c):
     return sum(len(re.findall(r'\w[\w\'’.-]*', o)) for o in text.splitlines() if not o.lstrip().startswith('|') and '[![' not in o)
 
 def is_long(c): return re.search(r'# lint: long\b', c.source)
+def plumbing(cells):
+    "Of each cell, told as (kind, source): does it stand under a heading “… as exported”?"
+    inside = False
+    for kind,source in cells:
+        if kind=='markdown' and re.search(r'^## ', source, re.M): inside = 'as exported' in source
+        yield inside
+
 def count_lines(lines): return sum(1 for o in lines if o.strip())
 
 

@@ -8,7 +8,7 @@ questions (a question that folds out its answer); exercises. From Python: `measu
 import argparse, re, statistics, sys
 
 from build_docs import side_cells
-from lint_nbs import ROOT, Nb, contents, count_lines, count_words, wide_lines
+from lint_nbs import ROOT, Nb, contents, count_lines, count_words, plumbing, wide_lines
 from reference import ASIDES, plain, prose, terms
 
 PAGE = ROOT/'CONTRIBUTING.md'
@@ -32,11 +32,10 @@ def sentences(nb):
 
 def read_lines(nb):
     "cell id -> lines of code that a page shows open"
-    aside,out,plumbing = side_cells(nb), {}, False
-    for c in nb.cells:
-        if c.kind=='markdown' and re.search(r'^## ', c.source, re.M): plumbing = 'as exported' in c.source
+    aside,out = side_cells(nb), {}
+    for c,inside in zip(nb.cells, plumbing((c.kind, c.source) for c in nb.cells)):
         shut = c.hidden or {'export', 'exporti'} & c.directives.keys() or c.id in aside or c.directives.get('eval')=='false'
-        if c.kind=='code' and not shut and not (plumbing and c.exported): out[c.id] = count_lines(c.body)
+        if c.kind=='code' and not shut and not (inside and c.exported): out[c.id] = count_lines(c.body)
     return out
 
 
