@@ -18,7 +18,7 @@ def _finite(who, **arrays):
         try: x = np.asarray(x, dtype=np.float64)
         except (TypeError, ValueError, RuntimeError): raise ValueError(
             f"{who}: {name} holds what is no number, or a tensor with a gradient; "
-            f"give an array") from None
+            "give an array") from None
         if not np.isfinite(x).all():
             raise ValueError(f"{who}: {name} is not finite; find out where that began")
         yield x
@@ -30,9 +30,8 @@ def _three(who, query, key, value=None):
     if (min(query.ndim, key.ndim, value.ndim)<2 or key.shape[:-1]!=value.shape[:-1]
         or query.shape[:-2]!=key.shape[:-2]
         or query.shape[-1]!=key.shape[-1] or not key.size): raise ValueError(f"{who}: query "
-        f"has shape {query.shape}, key {key.shape} "
-        f"and value {value.shape}; give (…, T, c) with one width c, and as many "
-        f"values as keys")
+            f"has shape {query.shape}, key {key.shape} and value {value.shape}; give (…, T, "
+            "c) with one width c, and as many values as keys")
     return query,key,value
 
 # %% ../nbs/41_attention.ipynb #f537a323
@@ -94,10 +93,10 @@ def _hide(who, score, mask):
     try: mask = np.broadcast_to(mask.astype(bool), score.shape)
     except ValueError: raise ValueError(
         f"{who}: the mask has shape {mask.shape}, the scores {score.shape}; give what "
-        f"broadcasts to them") from None
+        "broadcasts to them") from None
     if not mask.any(-1).all(): raise ValueError(
         f"{who}: a query may look nowhere, and a mean of nothing is nothing; leave "
-        f"one token open")
+        "one token open")
     return np.where(mask, score, -1e30)
 
 # %% ../nbs/41_attention.ipynb #9f96bf05
@@ -126,10 +125,10 @@ def _vectors(who, x, weight, bias, eps):
     if x.ndim<1 or not x.shape[-1] or not weight.shape==bias.shape==x.shape[-1:]:
         raise ValueError(
         f"{who}: x has shape {x.shape}, weight {weight.shape} and bias {bias.shape}; give (…, "
-        f"d), (d,) and (d,)")
+        "d), (d,) and (d,)")
     if not (np.isfinite(eps) and eps>0):
         raise ValueError(f"{who}: eps is {eps}; use a number above 0, so that equal "
-            f"coordinates do not divide by 0")
+            "coordinates do not divide by 0")
     return x,weight,bias
 
 def _standard(x, eps):
@@ -199,7 +198,7 @@ def bert_layer( # lint: long
             f"{hidden.shape[2]}")
     if mask is not None and np.shape(mask)!=hidden.shape[:2]: raise ValueError(
         f"bert_layer: the mask has shape {np.shape(mask)}; give {hidden.shape[:2]}, one "
-        f"number per token")
+        "number per token")
     def dense(x, name): return x @ weights[f'{name}.weight'].T + weights[f'{name}.bias']
     def norm(x, name):
         return layer_norm(x, weights[f'{name}.weight'], weights[f'{name}.bias'], eps)

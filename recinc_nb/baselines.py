@@ -288,7 +288,7 @@ class ItemItem(IdLearner): # lint: long
     def grow(self, n_users, n_items):
         if n_items>20_000:
             raise ValueError(f"ItemItem: {n_items:,} items need {4*n_items**2/1e9:.1f} GB of "
-                f"pairs; use a factor model beyond 20,000")
+                "pairs; use a factor model beyond 20,000")
         had = len(self.last_)
         self.count_,self.last_ = grow_rows(self.count_, n_items),grow_rows(self.last_, n_users)
         self.last_[had:] = -1

@@ -100,17 +100,17 @@ def _labels(X, y, n, target, who):
         if table is None: raise ValueError(f"{who}: a list has no labels; pass them as y")
         if target not in table:
             raise KeyError(f"{who}: no column {target}; got {', '.join(map(str, table))}; "
-                f"pass y, or add the column")
+                "pass y, or add the column")
         y = table[target]
     y = _numbers(y, f"{target} is not a number in every row; give 0 or 1, also for names "
-        f"such as 'click'", who)
+        "such as 'click'", who)
     if y.shape!=(n,):
         raise ValueError(f"{who}: {n} texts but labels of shape {y.shape}; give one "
-            f"label per text")
+            "label per text")
     bad = ~((y>=0) & (y<=1)) # also true for nan
     if bad.any(): raise ValueError(
         f"{who}: {target} is {y[bad.argmax()]:g} in row {int(bad.argmax())}; give 0 or 1 "
-        f"(like or not; stars are no labels), or drop the row")
+        "(like or not; stars are no labels), or drop the row")
     return y
 
 # %% ../nbs/42_bert.ipynb #168870bb
@@ -123,7 +123,7 @@ def _offsets(x, n, who):
         raise ValueError(f"{who}: {n} texts but offsets of shape {o.shape}; give one per text")
     if not np.isfinite(o).all(): raise ValueError(
         f"{who}: offset is {o[~np.isfinite(o)][0]} in row {int((~np.isfinite(o)).argmax())}; "
-        f"give log-odds, 0 where nothing is known")
+        "give log-odds, 0 where nothing is known")
     return o
 
 # %% ../nbs/42_bert.ipynb #3ea7961f
@@ -147,7 +147,7 @@ class RecommendationDataset(torch.utils.data.Dataset):
         n = {len(o) for o in (self.texts, self.pairs, labels, offsets) if o is not None}
         if len(n)>1:
             raise ValueError(f"RecommendationDataset: lengths differ: {sorted(n)}; give one "
-                f"text, pair and label per event")
+                "text, pair and label per event")
         if labels is not None:
             self.labels = _labels(None, labels, len(self.pairs), 'label',
                 'RecommendationDataset')
@@ -306,7 +306,7 @@ class PrefixCollator(PairCollator): # lint: long
     ):
         if max_length<8: raise ValueError(
             f"PrefixCollator: max_length is {max_length}; an item has a quarter; "
-            f"give 8 or more")
+            "give 8 or more")
         super().__init__(tokenizer, max_length)
 
     def _tokens(self, said, extra=0):

@@ -235,7 +235,7 @@ def _catalog(items, who): # id -> text
             items = pd.DataFrame({o: _values(c) for o,c in table_columns(items, who).items()})
         if 'title' not in items: raise KeyError(
             f"{who}: items has no column title; got {', '.join(map(str, items))}; give "
-            f"titles, or a mapping of ids to texts")
+            "titles, or a mapping of ids to texts")
         texts = TextHistory(items.set_index('item') if 'item' in items else items).texts
     for i in texts: _key(i) # what cannot be an id raises here
     return texts
@@ -246,8 +246,8 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
     the events themselves.
 
     X may be a `Stream` or any table with user and item, or with text (and text_pair); or a
-    list of str, or of (str, str). Beside user and
-    item, a log's own columns of texts are read only where a setting names them."""
+    list of str, or of (str, str). Beside user and item, a log's own columns of texts are read
+    only where a setting names them."""
     _counts = (lambda x: isinstance(x, IdLearner) and x.target=='label' and x.weighted
         and not x.positive_only,
                "a learner of ids and labels, such as IncrementalMF(loss='logistic') or "
@@ -340,8 +340,7 @@ class IncrementalBert(SeenItems, ClickBert): # lint: long
         bert = self.model_.bert
         if hasattr(self.update, 'penalty'): raise TypeError(
             f"{type(self).__name__}: the policy {type(self.update).__name__} has a method "
-            f"penalty, which nobody calls "
-            "any more; let its method remedies return a Remedy")
+            "penalty, which nobody calls any more; let its method remedies return a Remedy")
         if isinstance(self.update, UpdatePolicy): self.update.prepare(bert)
         else: choose_moving(bert, self.update)
         self._depth = frozen_depth(bert)
@@ -454,8 +453,8 @@ def _lacking(self:IncrementalBert, cols, known, who): # an id says nothing to BE
             f"to BERT; {do}")
     n = len(set(map(_plain, cols['item'])))
     self._warn_once('lacking', f"{who}: item {lacking[0]!r} has no text ({len(lacking):,} of "
-        f"{n:,} here); it is scored as an empty text "
-                    f"and left out of what users liked; {do} (12 and '12' are two ids)")
+        f"{n:,} here); it is scored as an empty text and left out of what users liked; {do} "
+        "(12 and '12' are two ids)")
 
 # %% ../nbs/43_bert_online.ipynb #d46141df
 @patch
@@ -470,9 +469,8 @@ def partial_fit(self:IncrementalBert, # lint: long
     rows, no step; what was learned before stays.
 
     Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything moves, and
-    `FloatingPointError` for a loss that is no
-    number, before the step moves anything; what the call learned in the steps before stays,
-    and is remembered."""
+    `FloatingPointError` for a loss that is no number, before the step moves anything; what the
+    call learned in the steps before stays, and is remembered."""
     who = self._who('partial_fit')
     with self._lock:
         self.ready()

@@ -61,8 +61,8 @@ class BlockLoop: # lint: long
     lately been good for the block that followed.
 
     `n_passes_` lists the number of passes by block, as it was used. The newest block is
-    learned when the next one comes. An event counts once,
-    however often it is looked at; the model's remedies see every pass that is kept.
+    learned when the next one comes. An event counts once, however often it is looked at; the
+    model's remedies see every pass that is kept.
     Raises `TypeError` or `ValueError` for what is no learner of texts, no stream, or a setting
     outside its range."""
     def __init__(self,
@@ -74,7 +74,7 @@ class BlockLoop: # lint: long
         self.model,self.block,self.batch_size,self.passes = model,block,batch_size,passes
         if not isinstance(model, IncrementalBert):
             raise TypeError(f"BlockLoop: model is {type(model).__name__}; give an "
-                f"IncrementalBert")
+                "IncrementalBert")
         if model.prior is not None:
             raise ValueError("BlockLoop: the model has a prior, but passes are learned from "
                 "texts alone; give one without")
@@ -117,7 +117,7 @@ class BlockLoop: # lint: long
         "Go on from `position_` to the end of the stream."
         if not isinstance(stream, Stream):
             raise TypeError(f"BlockLoop.run: stream is {type(stream).__name__}; wrap your "
-                f"table: Stream(table)")
+                "table: Stream(table)")
         told,start = (stream if stream.told else stream.with_text(self.model.history),
             time.perf_counter())
         if len(told)<self.position_: raise ValueError(
@@ -166,8 +166,8 @@ class BlockLoop: # lint: long
         replay = config['params'].get('replay', 0)
         if replay:
             raise ValueError(f"{who}: {folder} was saved with replay={replay}, which is a "
-                f"remedy of the model now; follow the stream "
-                                    f"anew with IncrementalBert(remedies=(Reservoir(k=1),))")
+                "remedy of the model now; follow the stream anew with "
+                "IncrementalBert(remedies=(Reservoir(k=1),))")
         kind = find_class(IncrementalBert, config['model_class'], who)
         params = {o: config['params'][o] for o in ('block', 'batch_size', 'passes')}
         self = cls(kind.from_pretrained(Path(folder)/config['model'], device=device), **params)

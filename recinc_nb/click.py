@@ -201,16 +201,13 @@ _READERS = dict(statements=(ClickModel, ClickCollator), pair=(PairModel, PairCol
 # %% ../nbs/42a_click.ipynb #8f6a4ca5
 class ClickBert(Learner): # lint: long
     """BERT as a click model that learns from a stream: `batch_size` rows are one step, and
-    nothing is ever reset.
-    `model_` and `tokenizer_` are built at the first call; `model` and `tokenizer` build them
-    when asked. `n_` counts the events learned,
-    `n_steps_` the steps, `n_cut_` the events whose past or item did not fit whole (see
-    `ClickCollator`).
+    nothing is ever reset. `model_` and `tokenizer_` are built at the first call; `model` and
+    `tokenizer` build them when asked. `n_` counts the events learned, `n_steps_` the steps,
+    `n_cut_` the events whose past or item did not fit whole (see `ClickCollator`).
 
     It reads 'statements', each once (the bi-encoder); or a 'pair', past and item in one
-    sequence (the
-    cross-encoder); or behind a 'prefix', which is the past, read once for all items
-    (`PrefixModel`)."""
+    sequence (the cross-encoder); or behind a 'prefix', which is the past, read once for all
+    items (`PrefixModel`)."""
     target = 'label' # The column that is read when no y is given
     weighted = True
     cuts = False     # `batch_size` rows are one step, whatever a remedy wants
@@ -348,7 +345,7 @@ def _two_columns(X, who):
     for n,o in enumerate(rows):
         if pairs and not (isinstance(o, (tuple, list)) and len(o)==2): raise TypeError(
             f"{who}: row {n} is {o!r}; make every row a pair of strings, or "
-            f"every row a string")
+            "every row a string")
     return [list(o) for o in zip(*rows)] if pairs else [rows]
 
 def _texts(cols, who, own=True):
@@ -356,7 +353,7 @@ def _texts(cols, who, own=True):
     checked."""
     if len(cols)==2 and len(cols[0])!=len(cols[1]): raise ValueError(
         f"{who}: text has {len(cols[0])} rows but text_pair {len(cols[1])}; give one of "
-        f"each per event")
+        "each per event")
     *past,item = cols
     past = [[_past(o, own) for o in c] for c in past]
     for name,col,good in zip(('text', 'text_pair')[:len(cols)], cols,
@@ -382,8 +379,8 @@ def _own_texts(self:ClickBert, cols, who, own=True):
     if own and len(cols)==2 and any(isinstance(o, str) and _PARTS.match(o) for o in cols[0]):
         self._warn_once('history',
         f"{who}: texts that begin with 'Liked ' or 'Disliked ' are read as one statement "
-        f"each; pass the Stream that with_text returned, or "
-        "two lists per event, as recinc_nb.click.statements(text) gives them")
+        "each; pass the Stream that with_text returned, or two lists per event, as "
+        "recinc_nb.click.statements(text) gives them")
     return _texts(cols, who, own)
 
 @patch
@@ -392,8 +389,8 @@ def _offset_column(self:ClickBert, table, n, who):
     if self.offset is None:
         if 'offset' in table:
             self._warn_once('offset', f"{who}: the column offset is not read; if it holds "
-                f"what another model knows, in nats, "
-                                              f"say so: {type(self).__name__}(offset='offset')")
+                "what another model knows, in nats, say so: "
+                f"{type(self).__name__}(offset='offset')")
         return None
     return _offsets(_named(table, self.offset, 'offset', who), n, who)
 
@@ -410,7 +407,7 @@ def _read(self:ClickBert, X, who):
     if table is None: return *self._own_texts(_two_columns(X, who), who),None
     if 'text' not in table: raise KeyError(
         f"{who}: no column text; got {', '.join(map(str, table))}; call stream.with_text(), "
-        f"or use IncrementalBert")
+        "or use IncrementalBert")
     cols = [_values(table[o]) for o in ('text', 'text_pair') if o in table]
     texts,pairs = self._own_texts(cols, who, not (isinstance(X, Stream) and X.told))
     return texts,pairs,self._offset_column(table, len(pairs), who)
@@ -446,8 +443,7 @@ def partial_fit(self:ClickBert,
     learned before stays.
 
     Raises `TypeError`, `KeyError` or `ValueError` for bad input, before anything moves, and
-    `FloatingPointError` for a loss that is no
-    number, before the step moves anything."""
+    `FloatingPointError` for a loss that is no number, before the step moves anything."""
     who = self._who('partial_fit')
     with self._lock:
         self.ready()
@@ -541,7 +537,7 @@ def _slopes(self:ClickBert, step, who): # lint: long
             for o in optimizers: o.zero_grad(set_to_none=True)
             if not torch.isfinite(loss): raise FloatingPointError(
                 f"{who}: the loss is {loss.item()} after {self.n_steps_} steps; lower lr or "
-                f"head_lr and go back to the last save")
+                "head_lr and go back to the last save")
             self.scaler_.scale(loss).backward()
             for o in optimizers: self.scaler_.unscale_(o)
             norms = [torch.nn.utils.get_total_norm([p.grad for g in o.param_groups
@@ -550,7 +546,7 @@ def _slopes(self:ClickBert, step, who): # lint: long
             if not self.scaler_.is_enabled() or self.scaler_.get_scale()<1:
                 raise FloatingPointError(
                 f"{who}: the gradient's norm is {sum(norms).item()} after {self.n_steps_} "
-                f"steps; lower lr or head_lr and go back to the last save")
+                "steps; lower lr or head_lr and go back to the last save")
             self.scaler_.update() # it has seen the overflow, and halves its scale
     finally: hook.remove()
 
@@ -606,7 +602,7 @@ def _predict_texts(self:ClickBert, rows, who):
     p = self._chances(rows)
     if not np.isfinite(p).all(): raise FloatingPointError(
         f"{who}: a prediction is {p[~np.isfinite(p)][0]}; lower lr or head_lr and go back to "
-        f"the last save")
+        "the last save")
     return p
 
 # %% ../nbs/42a_click.ipynb #a28bc345
@@ -746,9 +742,8 @@ def load(self:ClickBert, arrays, config, files):
             if o.startswith('model.')})
     except RuntimeError as e:
         raise ValueError(f"{type(self).__name__}.from_pretrained: the weights have another "
-            f"shape than config.json says "
-                                               f"({str(e).splitlines()[-1].strip()}); save "
-                                               f"the learner again") from None
+            f"shape than config.json says ({str(e).splitlines()[-1].strip()}); save the "
+            "learner again") from None
     for n,p in self.model_.bert.named_parameters():
         state = {o.rpartition('.')[2]: x for o,x in tensors.items()
                  if o.startswith(f'adam.{n}.')}

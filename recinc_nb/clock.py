@@ -124,7 +124,7 @@ def _times(cols, who): # the column `time` in seconds; None where there is none
     if time.dtype.kind=='M':
         if np.isnat(time).any():
             raise ValueError(f"{who}: time is missing in row {int(np.isnat(time).argmax())}; "
-                f"drop the row or fill it in")
+                "drop the row or fill it in")
         return time.astype('datetime64[us]').astype(np.int64)/1e6
     if time.dtype.kind=='m':
         raise ValueError(f"{who}: time is {time.dtype}; give moments, as dates or seconds")
@@ -223,7 +223,7 @@ def check_moods(
     if not (good(model.memory, lambda o: o>0) and good(model.mood, lambda o: o>=0)
         and len(model.memory)==len(model.mood)): raise ValueError(
         f"{type(model).__name__}: memory is {model.memory} and mood {model.mood}; give as "
-        f"many variances as times, times above 0")
+        "many variances as times, times above 0")
 
 # %% ../nbs/33a_clock.ipynb #8f818ae0
 class ClockFilter(Timed, GaussianMF): # lint: long
@@ -231,13 +231,12 @@ class ClockFilter(Timed, GaussianMF): # lint: long
     bias and factors; equations (3) to (6).
 
     An update sees the new events and no others. Without a column `time`, and before anyone
-    told a time, each event comes `TICK`
-    seconds after the user's last one. The variances of new rows are baked in; time constants,
-    noise and drift may change.
+    told a time, each event comes `TICK` seconds after the user's last one. The variances of
+    new rows are baked in; time constants, noise and drift may change.
     Raises `ValueError` for settings outside their range, at the first call.
     Source: [Kalman 1960](https://doi.org/10.1115/1.3662552) for the state, with linear
-    estimates of products as in `GaussianMF`;
-    [Uhlenbeck and Ornstein 1930](https://doi.org/10.1103/PhysRev.36.823) for the moods."""
+    estimates of products as in `GaussianMF`; [Uhlenbeck and Ornstein
+    1930](https://doi.org/10.1103/PhysRev.36.823) for the moods."""
     def __init__(self,
         n_factors:int=12,  # Numbers per user and per item; 0 leaves biases and moods alone
         memory:tuple=(40., 2_000.), # How long moods last; seconds; above 0

@@ -53,13 +53,13 @@ def save_state( # lint: long
     for o in (folder, *folder.parents):
         if o.exists() and not o.is_dir():
             raise NotADirectoryError(f"{config['class']}.save_pretrained: {o} is a file; "
-                f"choose a folder")
+                "choose a folder")
     if (folder/'config.json').exists():
         try: other = _read_config(folder).get('class')
         except ValueError: other = 'something unreadable'
         if other!=config['class']: raise FileExistsError(
             f"{config['class']}.save_pretrained: {folder} holds {other}; choose another "
-            f"folder, or empty this one")
+            "folder, or empty this one")
     blobs = {'state.safetensors': save({k: np.ascontiguousarray(v)
         for k,v in tensors.items()}), **(files or {})}
     named = {}
@@ -84,25 +84,24 @@ def _read_config(folder, who='from_pretrained'): # lint: long
     path = Path(folder)/'config.json'
     if Path(folder).is_file():
         raise NotADirectoryError(f"{who}: {folder} is a file; name the folder that "
-            f"save_pretrained wrote")
+            "save_pretrained wrote")
     if not path.is_file():
         raise FileNotFoundError(f"{who}: {folder} has no config.json; is this a folder that "
-            f"save_pretrained wrote?")
+            "save_pretrained wrote?")
     try: config = json.loads(path.read_bytes())
     except ValueError as e:
         raise ValueError(f"{who}: {path} is not valid JSON ({e}); save the "
-            f"learner again") from None
+            "learner again") from None
     if not isinstance(config, dict):
         raise ValueError(f"{who}: {path} holds no checkpoint; save the learner again")
     made = config.get('format', _FORMAT)
     if not isinstance(made, int):
         raise ValueError(f"{who}: {path} has the format {made!r}, which is not a whole "
-            f"number; save the learner again")
+            "number; save the learner again")
     if made>_FORMAT:
         raise ValueError(f"{who}: {folder} was written by recinc_nb "
-            f"{config.get('version', 'of another version')} (format {made}); "
-                                      f"this is {__version__} (format {_FORMAT}): "
-                                      f"upgrade recinc_nb")
+            f"{config.get('version', 'of another version')} (format {made}); this is "
+            f"{__version__} (format {_FORMAT}): upgrade recinc_nb")
     return config
 
 # %% ../nbs/00_core.ipynb #0989d99e
@@ -114,14 +113,13 @@ def load_state( # lint: long
     """Load what `save_state` saved, checked by SHA-256.
 
     Raises `FileNotFoundError` for a missing file, `NotADirectoryError` if `folder` is a file,
-    and `ValueError` for a checkpoint that
-    is damaged, another learner's or of a later format, or for a setting that contradicts
-    it."""
+    and `ValueError` for a checkpoint that is damaged, another learner's or of a later format,
+    or for a setting that contradicts it."""
     from safetensors.numpy import load
     config = _read_config(folder, f'{cls}.from_pretrained')
     if config.get('class')!=cls: raise ValueError(
         f"{cls}.from_pretrained: {folder} belongs to {config.get('class')!r}; load it "
-        f"with that class")
+        "with that class")
     for name,asked in params.items():
         there = config['params'].get(name)
         if name not in config['params'] or there!=asked: raise ValueError(
@@ -132,14 +130,14 @@ def load_state( # lint: long
         path = Path(folder)/Path(o['file']).name
         if not path.is_file():
             raise FileNotFoundError(f"{cls}.from_pretrained: {path} is missing; copy the "
-                f"whole folder again")
+                "whole folder again")
         blobs[name] = path.read_bytes()
         if hashlib.sha256(blobs[name]).hexdigest()!=o['sha256']: raise ValueError(
             f"{cls}.from_pretrained: {path} is damaged (its SHA-256 is not the one in "
-            f"config.json); copy the folder again")
+            "config.json); copy the folder again")
     if 'state.safetensors' not in blobs:
         raise ValueError(f"{cls}.from_pretrained: {folder} names no state.safetensors; save "
-            f"the learner again")
+            "the learner again")
     return config, load(blobs.pop('state.safetensors')), blobs
 
 # %% ../nbs/00_core.ipynb #012951b7
@@ -250,7 +248,7 @@ def pick_device(
             and int(index)<n_there)) or not has[kind]:
         there = ', '.join(k for k in has if has[k])
         raise ValueError(f"pick_device: device is {device!r}; this machine has {there}; use "
-            f"one of them or 'auto'")
+            "one of them or 'auto'")
     if kind!='cuda': return Device(device, name=platform.processor() or platform.machine())
     return Device(device, best_precision(kind, torch.cuda.get_device_capability(device)),
         torch.cuda.get_device_name(device))

@@ -169,12 +169,12 @@ def check_out(
     there = next(o for o in (folder, *folder.absolute().parents) if o.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"{who}: out is {str(out)!r}, but {there} is a file; "
-            f"choose a folder")
+            "choose a folder")
     # its permissions do not tell: the file system may be read-only
     try: (tempfile.TemporaryFile(dir=there).close())
     except OSError as e: raise PermissionError(
         f"{who}: out is {str(out)!r}, but {there} cannot be written ({e.strerror}); choose "
-        f"another folder") from None
+        "another folder") from None
     # the figure comes last: know now that it can be drawn
     with extra('course', who):
         import matplotlib.figure # noqa: F401
@@ -217,7 +217,7 @@ def demo( # lint: long
             if model is bert else None)
         recs = before_after(model, whole, user, five, candidates=popular)
         print(f"{stream.name}, ten items for user {user} by {name}, before and after "
-            f"five more events:")
+            "five more events:")
         print(f"{_what(five, whole)}\n{_flush_left(recs)}\n")
     folder.mkdir(parents=True, exist_ok=True)
     demo_figure(ids, clicks).savefig(folder/'demo.png', dpi=120)

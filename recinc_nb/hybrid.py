@@ -54,15 +54,15 @@ def text_features( # lint: long
     n = len(items)
     if n<2 or not items.index.is_unique:
         raise ValueError(f"text_features: {n} items, or an id twice; give a table with one "
-            f"row per item, at least 2")
+            "row per item, at least 2")
     if n_taste<1 or n_prior<0:
         raise ValueError(f"text_features: n_taste is {n_taste}, n_prior {n_prior}; use at "
-            f"least 1 and 0")
+            "least 1 and 0")
     E = np.asarray(item_vectors(items, checkpoint) if vectors is None else vectors,
         dtype=np.float64)
     if E.ndim!=2 or len(E)!=n:
         raise ValueError(f"text_features: vectors have shape {E.shape} for {n} items; give "
-            f"one row per item")
+            "one row per item")
     if not np.isfinite(E).all():
         raise ValueError("text_features: vectors hold nan or inf; encode the items again")
     E = E - E.mean(0)
@@ -86,12 +86,12 @@ def _features(model, features):
     who = type(model).__name__
     if not isinstance(features, pd.DataFrame):
         raise TypeError(f"{who}: features is a {type(features).__name__}; give what "
-            f"text_features returned")
+            "text_features returned")
     parts = [[c for c in features if str(c).startswith(o)] for o in ('taste', 'prior', 'near')]
     if not parts[0] or sum(map(len, parts))<features.shape[1] or not features.index.is_unique:
         raise ValueError(
         f"{who}: features need columns 'taste …', 'prior …' and 'near …' alone, and each item "
-        f"once; give what text_features returned")
+        "once; give what text_features returned")
     X = [features[o].to_numpy(np.float64) for o in parts]
     for x in X:
         if not np.isfinite(x).all(): raise ValueError(
@@ -118,7 +118,7 @@ class _WithText(Timed): # learners that know items by their features before anyo
         if self._map is self.items_: return
         if self.items_.ids[:len(self._ids)]!=list(self._ids): raise ValueError(
             f"{type(self).__name__}: features and rows of items differ in order; put it into "
-            f"a HybridStack, which keeps them together")
+            "a HybridStack, which keeps them together")
         self._map = self.items_
 
     # they are arrays
@@ -162,8 +162,7 @@ class TextRidge(_WithText): # lint: long
     items, on top of what `base` predicts.
 
     No other user's taste goes in, except through `base`. Items without features have a row of
-    zeros. Features are saved with the
-    learner: loading needs no encoder.
+    zeros. Features are saved with the learner: loading needs no encoder.
     Raises `TypeError` or `ValueError`, at the first call, for features or settings that are
     none.
     Source: [Sherman and Morrison 1950](https://doi.org/10.1214/aoms/1177729893) for the
@@ -193,7 +192,7 @@ class TextRidge(_WithText): # lint: long
         super().check()
         if isinstance(self.base, _WithText):
             raise TypeError(f"TextRidge: base is {self.base!r}, no learner of ratings by ids "
-                f"alone; give IncrementalALS(), …")
+                "alone; give IncrementalALS(), …")
         if self.base is not None: check_member(self, self.base)
 
     def begin(self):
@@ -338,11 +337,10 @@ class TextFilter(_WithText): # lint: long
     ridge for all and shrunken items: equation (4).
 
     An update sees the new event and no other, and needs no step size. m² numbers are kept per
-    user, m = 6 + features + n_factors.
-    Features are saved with the learner: loading needs no encoder. How long moods last, noise
-    and shrinkage may change; variances of
-    the state's start are baked in. Raises `TypeError` or `ValueError`, at the first call, for
-    features or settings that are none.
+    user, m = 6 + features + n_factors. Features are saved with the learner: loading needs no
+    encoder. How long moods last, noise and shrinkage may change; variances of the state's
+    start are baked in. Raises `TypeError` or `ValueError`, at the first call, for features or
+    settings that are none.
     Source: [Kalman 1960](https://doi.org/10.1115/1.3662552); [Hartikainen and Särkkä
     2010](https://doi.org/10.1109/MLSP.2010.5589113) for kernels over time."""
     def __init__(self,

@@ -46,8 +46,8 @@ class _Index: # lint: long; only for speed: how ids are added, how a column of i
         self._said.add(kind)
         there = ' or '.join(_KINDS.get(o, o.__name__) for o in self._kinds)
         warn_reader(f"{self.what} {_plain(id)!r} is {_KINDS.get(kind, kind.__name__)}, but "
-            f"each of the {len(self._rows):,} {self.what}s "
-                    f"met so far is {there}: 12 and '12' are two ids; convert one of them")
+            f"each of the {len(self._rows):,} {self.what}s met so far is {there}: 12 and "
+            "'12' are two ids; convert one of them")
 
     def _add(self, key, id):
         row = self._rows[key] = len(self.ids)
@@ -263,10 +263,10 @@ def event_weights(
         out = np.ascontiguousarray(out, dtype=np.float64)
     except (TypeError, ValueError): raise ValueError(
         f"{who}: sample_weight is not a number in every row; give one finite number of at "
-        f"least 0 per event") from None
+        "least 0 per event") from None
     if out.shape!=(n,) or not (np.isfinite(out) & (out>=0)).all(): raise ValueError(
         f"{who}: sample_weight has shape {out.shape} for {n} events; give one finite number "
-        f"of at least 0 per event")
+        "of at least 0 per event")
     return out
 
 # %% ../nbs/12a_learner.ipynb #c92275e3
@@ -301,7 +301,7 @@ class _Configured(BaseEstimator): # lint: long
         if not isinstance(self.remedies, (tuple, list)) or not all(isinstance(o, Remedy)
             for o in self.remedies): raise ValueError(
             f"{type(self).__name__}: remedies is {self.remedies!r}; give a tuple of remedies, "
-            f"such as (Reservoir(),)")
+            "such as (Reservoir(),)")
         for a,b in combinations(self.remedies, 2):
             if why := a.clash(b):
                 raise ValueError(f"{type(self).__name__}: remedies hold two {why}")
@@ -334,8 +334,7 @@ class _Configured(BaseEstimator): # lint: long
         **params, # Settings by name
     ):            # The learner itself
         """Change settings. After the first event this works at once for all but those that are
-        baked into the tables; before it, they are
-        checked when they are first used.
+        baked into the tables; before it, they are checked when they are first used.
 
         Raises `ValueError` for an unknown name, a value outside its range, or a setting that
         is baked in; nothing has changed then."""
@@ -355,7 +354,7 @@ class _Configured(BaseEstimator): # lint: long
                     or head in _BAKED) and not _same(self.get_params().get(name),
                     new[name]): raise ValueError(
                     f"{type(self).__name__}: {name} cannot change to {new[name]!r} after the "
-                    f"first event, what was learned is built on "
+                    "first event, what was learned is built on "
                     f"{self.get_params().get(name)!r}; start anew with "
                     f"clone(learner).set_params({name}=…)")
             if not self.n_: # nothing was learned: begin again when asked
@@ -398,7 +397,7 @@ def find_class(
         found = met(base)
     if not found:
         raise ValueError(f"{who}: no {base.__name__} is called {name!r} here; import "
-            f"its module first")
+            "its module first")
     return found
 
 def _json(x): # settings as JSON has them
@@ -937,7 +936,7 @@ class _Remedied(Learner): # what a learner does when it has remedies
     cuts = True # may a table be cut where a remedy wants it? False: a call is one step
     def params(self):
         raise NotImplementedError(f"{self._who('params')} is missing: this learner takes no "
-            f"pull; use remedies that replay")
+            "pull; use remedies that replay")
     def like_param(self, name, x): return x.copy()
 
 # of several pulls on one parameter: strengths add up, anchors are weighted by them
@@ -950,7 +949,7 @@ def _pulls(remedies):
                 (a,s),(b,t) = out[o],(anchor, strength)
                 if len(a)!=len(b) or np.ndim(s) or np.ndim(t): raise ValueError(
                     f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} "
-                    f"rows; use one")
+                    "rows; use one")
                 out[o] = (s*a + t*b)/(s+t),s+t
     return {o: x for o,x in out.items() if np.any(np.asarray(x[1])>0)}
 
@@ -1001,7 +1000,7 @@ class SeenItems: # lint: long
             raise ValueError(f"{who}: k is {k!r}; use a whole number, at least 1")
         if exclude_seen and not self.remember_seen: raise ValueError(
             f"{who}: this learner does not remember what was seen; pass exclude_seen=False, "
-            f"or build it with remember_seen=True")
+            "or build it with remember_seen=True")
         for name,x in (('exclude', exclude), ('candidates', candidates)):
             if x is not None and isinstance(x, (str, bytes)):
                 raise TypeError(f"{who}: {name} is the text {x!r}; give a list of ids")
@@ -1078,7 +1077,7 @@ class SeenItems: # lint: long
 
     def item_vectors(self):
         raise ValueError(f"{self._who('similar')}: this learner has no vectors of items; use "
-            f"one with factors, or BERT")
+            "one with factors, or BERT")
 
     def forget_user(self,
         user, # An id
@@ -1087,9 +1086,8 @@ class SeenItems: # lint: long
         of seen items.
 
         What the user's events taught others cannot be taken back: the items' rows, the mean,
-        counts of items. A checkpoint that was
-        saved before still holds the user; save again. To be rid of all of it, learn anew
-        without the user."""
+        counts of items. A checkpoint that was saved before still holds the user; save again.
+        To be rid of all of it, learn anew without the user."""
         with self._lock:
             self.ready()
             u = self.users_.row(user)
@@ -1105,7 +1103,7 @@ def _id_json(id, who):
     if id is None or isinstance(id, (bool, int, str)): return id
     if isinstance(id, tuple): return [_id_json(o, who) for o in id]
     raise TypeError(f"{who}: cannot write the id {id!r} ({type(id).__name__}); use ints, "
-        f"strings, or tuples of them")
+        "strings, or tuples of them")
 
 def _id_back(id): return tuple(map(_id_back, id)) if isinstance(id, list) else id
 
@@ -1186,7 +1184,7 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
         if self.target=='label':
             if not 0<=low<=high<=1: raise ValueError(
                 f"{who}: labels run from {low:g} to {high:g}; give numbers from 0 to 1, or "
-                f"choose a loss for ratings")
+                "choose a loss for ratings")
             return y
         if X is not None: self.take_scale(X, who)
         if self.rating_range_ is None: self._scale((1., 5.))
@@ -1211,7 +1209,7 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
     def _weights(self, weight, n, who):
         if not self.weighted:
             raise ValueError(f"{who}: {type(self).__name__} has no weights of events; leave "
-                f"sample_weight out")
+                "sample_weight out")
         return event_weights(weight, n, who)
 
     def close(self): pass # nobody may learn beside this call
@@ -1249,7 +1247,7 @@ class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
             raise FloatingPointError(
             f"{self._who(method)}: predictions overflowed at row "
             f"{int((~np.isfinite(pred)).argmax())}; lower the step size and go back to "
-            f"the last save")
+            "the last save")
         return self.from_stars(pred)
 
     def grow(self, n_users, n_items):
@@ -1459,7 +1457,7 @@ class Members: # lint: long
         for o in learners:
             if len(o.remedies): raise ValueError(
                 f"{who}: {type(o).__name__} has remedies={o.remedies!r}, which do nothing "
-                f"inside another learner; leave them out")
+                "inside another learner; leave them out")
         self.learners = [clone(o) for o in learners]
 
     def __iter__(self): return iter(self.learners)

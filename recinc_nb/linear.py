@@ -114,7 +114,7 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
         super().check()
         if self.rate()*self.l2>=1: raise ValueError(
             f"{type(self).__name__}: l2 is {self.l2!r} and lr {self.rate()!r}; use an l2 of "
-            f"at least 0, and less than 1/lr")
+            "at least 0, and less than 1/lr")
 
     def begin(self):
         self.weights_,self.kind_ = np.zeros(0),None
@@ -146,7 +146,7 @@ class IncrementalLinear(RatingUnit, Learner): # lint: long
             if not (np.isfinite(pred).all() and np.isfinite(self.intercept_[0])):
                 raise FloatingPointError(
                 f"{who}: predictions overflowed; lower lr, scale the features, and go back to "
-                f"the last save")
+                "the last save")
             return self.from_stars(pred)
 
     def partial_fit(self,
@@ -236,10 +236,10 @@ def _text(value):
         raise ValueError('is missing; drop the row or fill it in')
     if isinstance(value, (date, timedelta)): raise TypeError(
         f'is the time {value}; give what matters of it: a number, such as the hour as a '
-        f'float, or a category, such as the weekday')
+        'float, or a category, such as the weekday')
     if not isinstance(value, (bool, int, str)): raise TypeError(
         f'is {value!r} ({type(value).__name__}); categories are ints, strings, bools or '
-        f'tuples of them')
+        'tuples of them')
     return repr(value)
 
 def _feature(name, value):
@@ -252,7 +252,7 @@ def _feature(name, value):
         if name in ('user', 'item'):
             raise ValueError(
                 f'is the number {value}; ids are ints, strings or tuples of them, so convert '
-                f'it')
+                'it')
         return str(name), value
     return f'{name}={_text(value)}', 1.
 
@@ -298,7 +298,7 @@ def _rows(X, columns, who, kinds, said):
     if isinstance(X, (list, tuple)):
         if not all(isinstance(o, Mapping) for o in X): raise TypeError(
             f"{who}: got a list of other things than dicts; give a table, or one dict per "
-            f"event")
+            "event")
         rows = [[cell for name,value in o.items() for cell in _cells(name, [value], who, n)]
                 for n,o in enumerate(X)]
         names = X[0] if len(X)==1 else dict.fromkeys(name for o in X for name in o)
@@ -335,12 +335,12 @@ def _matrix(X, who):
     if X.dtype.kind not in 'biufO':
         raise ValueError(
             f"{who}: X holds {X.dtype}, which is no number; give floats, or a table to be "
-            f"hashed")
+            "hashed")
     if not sparse.issparse(X):
         try: X = np.asarray(X, dtype=np.float64)
         except (TypeError, ValueError): raise ValueError(
             f"{who}: X holds what is no number; give floats, or a "
-            f"table to be hashed") from None
+            "table to be hashed") from None
     if X.ndim!=2:
         raise ValueError(
             f"{who}: X has shape {X.shape}; give one row per event, shape (n, n_features)")
@@ -358,7 +358,7 @@ def _matrix(X, who):
         n = int(np.searchsorted(out.indptr, at, side='right'))-1
         raise ValueError(
             f"{who}: X is {out.data[at]} in row {n}, column {out.indices[at]}; drop the row "
-            f"or fill it in")
+            "or fill it in")
     return out
 
 # %% ../nbs/22_linear.ipynb #131d2973
@@ -396,7 +396,7 @@ def _observed(self:IncrementalLinear, X, y, n, kind, who):
             f"{who}: X and y differ in length, {n} and {len(y)}; give one number per row")
     if self._logistic and len(y) and not (y.min()>=0 and y.max()<=1): raise ValueError(
         f"{who}: labels run from {y.min():g} to {y.max():g}; give numbers from 0 to 1, or use "
-        f"IncrementalLinear for ratings")
+        "IncrementalLinear for ratings")
     return y
 
 @patch
@@ -404,7 +404,7 @@ def _counted(self:IncrementalLinear, weight, n, who): # sample_weight, checked
     weight = event_weights(weight, n, who)
     if weight is not None and n and self.rate()*self.l2*weight.max()>=1: raise ValueError(
         f"{who}: sample_weight goes up to {weight.max():g}, and lr·l2·weight must stay below "
-        f"1; give smaller weights, or lower lr or l2")
+        "1; give smaller weights, or lower lr or l2")
     return weight
 
 # %% ../nbs/22_linear.ipynb #e60b6222

@@ -250,7 +250,7 @@ def live_figure( # lint: long
     with extra('course', 'live_figure'): from matplotlib.figure import Figure
     if not at or not 0<=min(at)<=max(at)<len(session.lists): raise ValueError(
         f"live_figure: at is {at}, but there are {len(session.rated)} ratings; "
-        f"ask for frames from 0 to that")
+        "ask for frames from 0 to that")
     fig = Figure(figsize=(8.8, .45 + 2.25*len(session.models)), layout='constrained')
     axs = fig.subplots(len(session.models), 1, squeeze=False)[:,0]
     for ax,name in zip(axs, session.models):

@@ -228,7 +228,7 @@ class TwinLoRA(LoRA): # lint: long
         if not (np.isfinite(self.slow) and self.slow>=0 and np.isfinite(self.memory)
             and self.memory>1): raise ValueError(
             f"TwinLoRA: slow is {self.slow} and memory {self.memory}; use at least 0, "
-            f"and more than 1")
+            "and more than 1")
         super().prepare(bert)
         inject_lora(bert, self.r, self.alpha, self.targets, self.layers, self.seed+1)
 
@@ -330,7 +330,7 @@ def load_adapter( # lint: long
     if about['adapters']!=_loudness(bert) or {n: t.shape
         for n,t in weights.items()}!={n: t.shape for n,t in named.items()}: raise ValueError(
         f"load_adapter: {path} holds adapters of another kind; build the learner with the "
-        f"update that it was saved with")
+        "update that it was saved with")
     state = learner.optimizer_.state
     with torch.no_grad():
         for n,t in weights.items(): named[n].copy_(t)
@@ -357,8 +357,8 @@ def _read_adapter(path):
         with safe_open(path, 'pt') as f: about = json.loads((f.metadata() or {})['recinc_nb'])
     except (SafetensorError, KeyError, ValueError) as e: raise ValueError(
         f"load_adapter: {path} is no adapter of ours, or is damaged ({e!r}); "
-        f"save it again") from None
+        "save it again") from None
     if about['sha256']!=_hash(tensors):
         raise ValueError(f"load_adapter: {path} is damaged (its SHA-256 is another); "
-            f"save it again")
+            "save it again")
     return tensors,about

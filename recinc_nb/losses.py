@@ -95,8 +95,8 @@ def check_gradient( # lint: long
     """Hold a gradient against central differences in float64, coordinate by coordinate.
 
     Raises `AssertionError` that names argument, place, what came and what should have come;
-    also for a gradient of the
-    wrong shape or one that is not finite. At a kink there is no slope, and the check fails.
+    also for a gradient of the wrong shape or one that is not finite. At a kink there is no
+    slope, and the check fails.
     Raises `ValueError` where there is nothing to check."""
     places = (wrt,) if isinstance(wrt, int) else tuple(wrt)
     if not places or not all(0<=k<len(args) for k in places):
@@ -108,7 +108,7 @@ def check_gradient( # lint: long
     if empty:
         raise ValueError(
             f"check_gradient: {empty[0]} is empty, and any gradient passes on nothing; give "
-            f"it values")
+            "it values")
     who = f"check_gradient of {getattr(grad, '__name__', 'grad')}"
     # what overflows is reported below
     with np.errstate(over='ignore', invalid='ignore', divide='ignore'):
@@ -145,7 +145,7 @@ def softplus(
 def _labels(y, who):
     if len(y) and not (y.min()>=0 and y.max()<=1): raise ValueError(
         f"{who}: y runs from {y.min():g} to {y.max():g}; give labels in [0, 1], not stars: "
-        f"there this loss has no floor")
+        "there this loss has no floor")
 
 # %% ../nbs/20_losses.ipynb #d3f92052
 def bce_loss(
@@ -260,7 +260,7 @@ def sampled_logit(
     if not 0<rate<=1:
         raise ValueError(
             f"sampled_logit: rate is {rate}; give the share of negatives that was kept, in "
-            f"(0, 1]")
+            "(0, 1]")
     return np.asarray(score, dtype=np.float64) + np.log(rate)
 
 # %% ../nbs/20_losses.ipynb #10b41a0e
@@ -281,7 +281,7 @@ def _columns(who, **columns):
         if len(bad):
             raise ValueError(
                 f"{who}: {name} is {x[bad[0]]} in row {bad[0]}; drop the row, or lower the "
-                f"step size that led there")
+                "step size that led there")
     return out.values()
 
 # %% ../nbs/20_losses.ipynb #d6530137
@@ -290,7 +290,7 @@ def _classes(scores, y, who):
     scores,y = np.asarray(scores, dtype=np.float64), np.asarray(y)
     if scores.ndim!=2 or y.shape!=scores.shape[:1] or not scores.shape[1]: raise ValueError(
         f"{who}: scores have shape {scores.shape} and y has shape {y.shape}; give (n, K) and "
-        f"(n,)")
+        "(n,)")
     gone = ~np.isfinite(scores).all(1)
     if gone.any():
         raise ValueError(

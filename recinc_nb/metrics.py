@@ -79,7 +79,7 @@ def user_auc(
     _binary(y, 'user_auc')
     if len(user)!=len(y):
         raise ValueError(f"user_auc: {len(user)} users for {len(y)} events; give one "
-            f"user per event")
+            "user per event")
     if not len(y): return np.nan
     values,n = _auc_by_group(y, score, _codes(user))
     ok = np.isfinite(values)
@@ -157,7 +157,7 @@ def rank_counts(
     s,i = np.asarray(scores, dtype=np.float64), np.asarray(target)
     if s.ndim not in (1, 2) or i.shape!=s.shape[:-1]: raise ValueError(
         f"rank_counts: scores have shape {s.shape} and target {i.shape}; give one target per "
-        f"row of scores")
+        "row of scores")
     if i.size and i.dtype.kind not in 'iu':
         raise ValueError(f"rank_counts: target is {i.dtype}; give columns of scores as ints")
     if np.count_nonzero(np.isnan(s)):
@@ -245,13 +245,13 @@ def _by_position(relevant, scores, ties, who):
     r,s = np.asarray(relevant, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if r.ndim!=2 or r.shape!=s.shape:
         raise ValueError(f"{who}: relevant has shape {r.shape} and scores {s.shape}; give two "
-            f"of (n_users, n_items)")
+            "of (n_users, n_items)")
     if np.isnan(s).any():
         raise ValueError(f"{who}: a score is nan, which has no rank; give -inf to what "
-            f"is no candidate")
+            "is no candidate")
     if not (np.isfinite(r) & (r>=0)).all():
         raise ValueError(f"{who}: relevance is negative or not finite; use 0 for what "
-            f"is not relevant")
+            "is not relevant")
     order = np.lexsort((r if ties=='pessimistic' else -r, -s), axis=-1)
     r,s = (np.take_along_axis(o, order, -1) for o in (r, s))
     if ties=='expected' and r.size:
@@ -307,7 +307,7 @@ def coverage(
     2010](https://doi.org/10.1145/1864708.1864761)."""
     if n_items<1:
         raise ValueError(f"coverage: n_items is {n_items}; give the size of the "
-            f"catalog, at least 1")
+            "catalog, at least 1")
     shown = {i for items in recommended for i in items}
     if len(shown)>n_items:
         raise ValueError(f"coverage: {len(shown)} different items were shown but the catalog "
@@ -320,7 +320,7 @@ def _pair(y, pred, who):
     y,pred = np.asarray(y, dtype=np.float64), np.asarray(pred, dtype=np.float64)
     if y.ndim!=1 or y.shape!=pred.shape: raise ValueError(
         f"{who}: y has shape {y.shape} and pred has shape {pred.shape}; give two arrays "
-        f"of shape (n,)")
+        "of shape (n,)")
     for name,x in dict(y=y, pred=pred).items():
         n = int((~np.isfinite(x)).argmax()) if len(x) else 0
         if len(x) and not np.isfinite(x[n]):
@@ -340,7 +340,7 @@ def _probs(y, p, who):
     _binary(y, who)
     if len(p) and (p.min()<0 or p.max()>1):
         raise ValueError(f"{who}: p runs from {p.min():.3g} to {p.max():.3g}; give "
-            f"probabilities, not stars or logits")
+            "probabilities, not stars or logits")
     return y,p
 
 # %% ../nbs/11_metrics.ipynb #802a1c16
@@ -349,7 +349,7 @@ def _rule(k, ties, who):
         raise ValueError(f"{who}: k is {k}; use a whole number from 1 on")
     if ties not in ('optimistic', 'expected', 'pessimistic'):
         raise ValueError(f"{who}: ties is {ties!r}; use 'optimistic', 'expected' or "
-            f"'pessimistic'")
+            "'pessimistic'")
 
 def _counts(better, tied, who):
     "Both as float64 of one shape, whole and not negative; better may be inf (a miss)."
@@ -361,7 +361,7 @@ def _counts(better, tied, who):
         bad = ~whole | (x<0)
         if bad.any():
             raise ValueError(f"{who}: {name} holds {x[bad][0]}; counts are whole and 0 or "
-                f"more (better=inf is a miss)")
+                "more (better=inf is a miss)")
     return b,t
 
 # %% ../nbs/11_metrics.ipynb #0ef02a70

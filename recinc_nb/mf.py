@@ -23,14 +23,14 @@ def mf_score(
     Source: [Koren, Bell and Volinsky 2009](https://doi.org/10.1109/MC.2009.263)."""
     if p.shape!=q.shape or p.ndim!=1: raise ValueError(
         f"mf_score: user factors have shape {p.shape} and item factors {q.shape}; "
-        f"give one row of each, built with the same n_factors")
+        "give one row of each, built with the same n_factors")
     return float(mean + b_u + b_i + p @ q)
 
 # %% ../nbs/30_mf.ipynb #1eb9f102
 def _check(who, y, l2, l2_bias, loss):
     if not (0<=l2<np.inf and 0<=l2_bias<np.inf): raise ValueError(
         f"{who}: l2 is {l2} and l2_bias {l2_bias}; "
-        f"use numbers from 0 on, or large factors are rewarded")
+        "use numbers from 0 on, or large factors are rewarded")
     if loss not in ('squared', 'logistic'): raise ValueError(
         f"{who}: loss is {loss!r}; use 'squared' or 'logistic'")
     if not np.isfinite(y): raise ValueError(

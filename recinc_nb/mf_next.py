@@ -134,18 +134,15 @@ class ImplicitALS(LikesLearner): # lint: long
     item per like: equations (1) to (3).
 
     The order of solves and the kept Gram matrices are eALS's online update; that one solves
-    coordinate by coordinate, and trusts the
-    zeros of popular items more. What the library implicit calls a confidence is 1 + `alpha`
-    here.
-    Learns from likes alone; `n_skipped_` counts the other events. `predict` gives dot
-    products, 0 for an item without a like.
-    A like is solved for over all likes of its user and all likes of its item, so it costs more
-    the more popular the item is;
-    `max_likes` bounds that. Of the remedies it takes those that replay; a replayed like is
-    counted again.
+    coordinate by coordinate, and trusts the zeros of popular items more. What the library
+    implicit calls a confidence is 1 + `alpha` here. Learns from likes alone; `n_skipped_`
+    counts the other events. `predict` gives dot products, 0 for an item without a like. A like
+    is solved for over all likes of its user and all likes of its item, so it costs more the
+    more popular the item is; `max_likes` bounds that. Of the remedies it takes those that
+    replay; a replayed like is counted again.
     Raises `ValueError` for settings outside their range, at the first call.
-    Source: [Hu, Koren and Volinsky 2008](https://doi.org/10.1109/ICDM.2008.22);
-    [He, Zhang, Kan and Chua 2016](https://doi.org/10.1145/2911451.2911489), section 4.3."""
+    Source: [Hu, Koren and Volinsky 2008](https://doi.org/10.1109/ICDM.2008.22); [He, Zhang,
+    Kan and Chua 2016](https://doi.org/10.1145/2911451.2911489), section 4.3."""
     rules = dict(n_factors=count(1), alpha=above(0), l2=above(0), decay=share,
         init_std=above(0), max_likes=optional(count(1)))
     def __init__(self,
@@ -329,14 +326,12 @@ class SoftmaxMF(LikesLearner): # lint: long
     likes, a softmax over all items: equations (4) and (5).
 
     Learns from likes alone; `n_skipped_` counts the other events. `predict` gives an item's
-    share in a softmax over all items
-    with a like, those that the user has among them; 0 for the others. An event costs a pass
-    over the items' factors, and one over
-    the user's likes. Raises `ValueError` for settings outside their range, at the first call.
+    share in a softmax over all items with a like, those that the user has among them; 0 for
+    the others. An event costs a pass over the items' factors, and one over the user's likes.
+    Raises `ValueError` for settings outside their range, at the first call.
     Source: [Rendle, Freudenthaler and Schmidt-Thieme
-    2010](https://doi.org/10.1145/1772690.1772773) and
-    [Kabbur, Ning and Karypis 2013](https://doi.org/10.1145/2487575.2487589) for users made of
-    their items."""
+    2010](https://doi.org/10.1145/1772690.1772773) and [Kabbur, Ning and Karypis
+    2013](https://doi.org/10.1145/2487575.2487589) for users made of their items."""
     rules = dict(n_factors=count(1), lr=above(0), decay=share, init_std=above(0))
     def __init__(self,
         n_factors:int=48,        # Numbers per user, and twice per item; at least 1
@@ -514,7 +509,7 @@ def check(self:ImplicitALS):
         if type(r).pull is not Remedy.pull or type(r).project is not Remedy.project:
             raise ValueError(
             f"ImplicitALS: remedies holds {r!r}, but rows that are solved for take no pull "
-            f"and no projection; "
+            "and no projection; "
             "use remedies that replay, such as Reservoir")
 
 @patch
@@ -568,7 +563,7 @@ def check(self:RankStack):
         if wrong: raise ValueError(
             f"{type(self).__name__}: {name} is {getattr(self, name)!r}; "
             f"leave out {', '.join(map(repr, wrong))}, {cls.__name__} has no "
-            f"such setting here")
+            "such setting here")
     for m in self.members(): m.check()
 
 @patch

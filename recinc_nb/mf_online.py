@@ -183,10 +183,10 @@ def check(self:IncrementalMF):
     super(IncrementalMF, self).check()
     if self.tuned('lr')*self.tuned('l2')>=1: raise ValueError(
         f"{type(self).__name__}: lr is {self.tuned('lr')} and l2 {self.tuned('l2')}; use "
-        f"a product below 1, or rows change their sign at each event")
+        "a product below 1, or rows change their sign at each event")
     if self.max_rows is not None and len(self.remedies): raise ValueError(
         f"{type(self).__name__}: max_rows is {self.max_rows}, and remedies are given; "
-        f"rows that change hands cannot be replayed or pulled; use one of the two")
+        "rows that change hands cannot be replayed or pulled; use one of the two")
 
 @patch
 def item_vectors(self:IncrementalMF): return self.item_factors_
@@ -413,7 +413,7 @@ def learn_one(self:IncrementalMF,
         if -_INF<pred<_INF: return self
         if pred==_INF: raise FloatingPointError(
             f"{self._who('learn_one')}: the prediction overflowed; lower the step size and go "
-            f"back to the last save")
+            "back to the last save")
     if self.max_rows is None: return IdLearner.learn_one(self, user, item, y)
     self._learn(dict(user=[user], item=[item]),
         [_one_number(y, self._who('learn_one'), user, item)], 'learn_one')

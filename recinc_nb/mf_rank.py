@@ -93,7 +93,7 @@ class LikesLearner(IdLearner): # lint: long
         super().check()
         lr,l2 = getattr(self, 'lr', 0.),getattr(self, 'l2', 0.)
         if lr*l2>=1: raise ValueError(f"{type(self).__name__}: lr is {lr} and l2 {l2}; "
-            f"use a product below 1, or rows change their sign at each like")
+            "use a product below 1, or rows change their sign at each like")
 
     def begin(self):
         row = lambda: dict(factors=((int(self.n_factors),), np.float64), born=((), np.int64))

@@ -146,10 +146,10 @@ def conflict_free(
         if len(rows) and (rows.dtype.kind not in 'iu' or rows.ndim!=1 or rows.min()<0):
             raise ValueError(
             f"conflict_free: {name} holds {rows.dtype} of shape {rows.shape}; pass row "
-            f"numbers, integers from 0 up, one per event")
+            "numbers, integers from 0 up, one per event")
     if len(users)!=len(items):
         raise ValueError(f"conflict_free: {len(users)} users but {len(items)} items; give one "
-            f"of each per event")
+            "of each per event")
     return (_levels(users.astype(np.int64), items.astype(np.int64)) if len(users)
         else np.zeros(0, np.int64))
 

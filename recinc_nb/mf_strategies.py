@@ -16,17 +16,17 @@ from .streams import _key
 def _check_events(who, U, V, users, items, y):
     if U.ndim!=2 or V.ndim!=2 or U.shape[1]!=V.shape[1]: raise ValueError(
         f"{who}: factors have shapes {U.shape} and {V.shape}; give (n_users, d) "
-        f"and (n_items, d)")
+        "and (n_items, d)")
     if not (len(users)==len(items)==len(y)>0): raise ValueError(
         f"{who}: {len(users)} users, {len(items)} items and {len(y)} ratings; give one of "
-        f"each per event, and at least one event")
+        "each per event, and at least one event")
     for name,rows,table in (('users', users, U), ('items', items, V)):
         if np.min(rows)<0 or np.max(rows)>=len(table): raise ValueError(
             f"{who}: {name} go from {np.min(rows)} to {np.max(rows)}, but the table has "
             f"{len(table)} rows; count from 0")
     if not np.isfinite(y).all():
         raise ValueError(f"{who}: a rating is {np.asarray(y)[~np.isfinite(y)][0]}; "
-            f"drop the event")
+            "drop the event")
 
 # %% ../nbs/32_mf_strategies.ipynb #90f254ed
 def events_loss(
@@ -94,10 +94,10 @@ def anchored_step(
     Raises `ValueError` for a setting outside its range."""
     if not (p.shape==q.shape==previous.shape): raise ValueError(
         f"anchored_step: rows have shapes {p.shape}, {q.shape} and {previous.shape}; give "
-        f"three of one shape")
+        "three of one shape")
     if not (lr>0 and 0<=anchor<np.inf and np.isfinite(y)): raise ValueError(
         f"anchored_step: lr is {lr}, anchor {anchor}, y {y}; use lr above 0, a finite anchor "
-        f"of at least 0 and a finite y")
+        "of at least 0 and a finite y")
     m,rate = (p + lr*anchor*previous)/(1 + lr*anchor),lr/(1 + lr*anchor)
     return m + rate*(y - m@q)/(1 + rate*(q@q))*q
 
@@ -238,7 +238,7 @@ class MFStrategy(IncrementalMF): # lint: long
         for r in self.remedies:
             if type(r).project is not Remedy.project: raise ValueError(
                 f"MFStrategy: {type(r).__name__} projects, which could move rows that may "
-                f"not; use it in IncrementalMF")
+                "not; use it in IncrementalMF")
 
     def begin(self):
         # rows of users and items that had met an event when the warm-up ended
@@ -338,7 +338,7 @@ class MFStrategy(IncrementalMF): # lint: long
         given = model.get_params(deep=False)
         if given.pop('max_rows') is not None: raise ValueError(
             f"MFStrategy.from_pretrained: the model has max_rows={model.max_rows}; rows that "
-            f"change hands are neither old nor new, so no strategy can go on from it")
+            "change hands are neither old nor new, so no strategy can go on from it")
         self = cls(warmup=model.n_, **own, **given)
         self.ready()
         for r,its in zip(self.remedies_, model.remedies_):

@@ -37,12 +37,12 @@ class Optimizer: # lint: long
         grad:np.ndarray,           # Gradient; shape of `params`, or of `params[rows]`; finite
         rows:np.ndarray|None=None, # Rows to move, each once; shape (n,). None moves all
     )->np.ndarray:                 # `params`
-        """Change `params` by one step against `grad`. Rows that are not named keep their
-        bits, and so does their state.
+        """Change `params` by one step against `grad`. Rows that are not named keep their bits,
+        and so does their state.
 
         Raises `TypeError` if `params` is not an array of floats, `ValueError` for a wrong
-        shape, a gradient that is not
-        finite, rows that are out of range or named twice. Then nothing has changed."""
+        shape, a gradient that is not finite, rows that are out of range or named twice. Then
+        nothing has changed."""
         grad,rows = self._checked(params, grad, rows)
         if not self.t: self.state = {**self._begin(params), **self.state}
         self.t += 1
@@ -220,21 +220,21 @@ def _checked(self:Optimizer, params, grad, rows):
     if not (isinstance(params, np.ndarray) and params.dtype.kind=='f'
             and params.flags.writeable): raise TypeError(
         f"{who}: params is {getattr(params, 'dtype', type(params).__name__)}; pass a writable "
-        f"NumPy array of floats")
+        "NumPy array of floats")
     self._require('lr', self.lr, 0<=self.lr<np.inf, 'of at least 0')
     if rows is not None: rows = _rows(rows, params, who)
     grad = np.asarray(grad, dtype=params.dtype)
     want = params.shape if rows is None else (len(rows), *params.shape[1:])
     if grad.shape!=want: raise ValueError(
         f"{who}: grad has shape {grad.shape}; give it shape {want}, one number per parameter "
-        f"that moves")
+        "that moves")
     if not np.isfinite(grad).all():
         raise ValueError(f"{who}: grad has {int((~np.isfinite(grad)).sum())} values that are "
         "not finite; drop the event, or lower lr if the loss has been growing")
     for name,a in self.state.items():
         if a.shape!=params.shape: raise ValueError(
             f"{who}: params has shape {params.shape}, but {name} has {a.shape}; use one "
-            f"optimizer per array")
+            "optimizer per array")
     return grad,rows
 
 # %% ../nbs/21_optim.ipynb #70af4535
@@ -243,7 +243,7 @@ def _rows(rows, params, who):
     if not rows.size: rows = rows.astype(int)
     if not params.ndim or rows.ndim!=1 or rows.dtype.kind not in 'iu': raise ValueError(
         f"{who}: rows has shape {rows.shape} and type {rows.dtype}; give a list of row "
-        f"numbers")
+        "numbers")
     if rows.size and not 0<=rows.min()<=rows.max()<len(params): raise ValueError(
         f"{who}: rows go from {rows.min()} to {rows.max()}; use 0 to {len(params)-1}")
     if len(np.unique(rows))<len(rows): raise ValueError(

@@ -47,13 +47,13 @@ def band(
         raise KeyError(f"band: meaning is {meaning!r}; use one of {', '.join(STYLES)}")
     if ys.ndim!=2 or x.shape!=ys.shape[1:]: raise ValueError(
         f"band: x has shape {x.shape} and ys {ys.shape}; give ys one row per seed and one "
-        f"column per value of x")
+        "column per value of x")
     if len(ys)<2:
         raise ValueError("band: ys holds 1 seed, which says nothing of chance; run more "
             "seeds, or use ax.plot")
     if not np.isfinite(ys).all(): raise ValueError(
         f"band: ys is not finite for seed {int((~np.isfinite(ys)).any(1).argmax())}; leave "
-        f"those points out of the figure")
+        "those points out of the figure")
     mean,se = ys.mean(0), ys.std(0, ddof=1)/np.sqrt(len(ys))
     line, = ax.plot(x, mean, label=label, **{**STYLES[meaning], **kwargs})
     ax.fill_between(x, mean-se, mean+se, color=line.get_color(), alpha=.2, lw=0)
@@ -134,12 +134,11 @@ def explore(
     """Sliders in a live notebook; silence when unattended.
 
     Raises `ValueError`, live or not, for a slider that `f` has no argument for, an argument
-    without a slider, or a
-    range that is not (low, high, step)."""
+    without a slider, or a range that is not (low, high, step)."""
     try: signature(f).bind(**ranges)
     except TypeError as e:
         raise ValueError(f"explore: {e}; give one slider per argument of the "
-            f"drawing function") from None
+            "drawing function") from None
     for name,r in ranges.items():
         if len(r)!=3 or not (r[0]<r[1] and r[2]>0):
             raise ValueError(f"explore: {name} is {r}; give (low, high, step)")

@@ -348,8 +348,7 @@ def _bar(batches, stream, name, step):
 def _check(pred, n, name):
     pred = np.asarray(pred, dtype=np.float64)
     if pred.shape!=(n,): raise ValueError(f"prequential: {name}.predict gave shape "
-                                          f"{pred.shape} for {n} events; "
-                                          "give one number per event")
+        f"{pred.shape} for {n} events; give one number per event")
     bad = np.flatnonzero(~np.isfinite(pred))
     if len(bad): raise ValueError(f"prequential: {name}.predict gave {pred[bad[0]]} in row "
                                   f"{bad[0]} of a batch; lower its learning rate")

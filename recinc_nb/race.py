@@ -69,7 +69,7 @@ class Log: # lint: long
         odd = events.loc[~events['label'].isin([0, 1]), 'label']
         if len(odd):
             raise ValueError(f"race_log: a label is {odd.iloc[0]:g}; the race compares likes, "
-                f"so give 0 or 1")
+                "so give 0 or 1")
         rows = {o: ids.rows(events[o].to_numpy(), add=True).astype(np.int32)
             for o,ids in (('user', self.users), ('item', self.items))}
         return {**rows, **{o: events[o].to_numpy(dtype=np.float64) for o in ('rating',)
@@ -197,7 +197,7 @@ def race_lists(
     liked = stream.events.loc[stream.events['label']==1, 'item'].nunique()
     if liked>_PAIRS:
         left_out.append(f'ItemItem and RankStack take at most {_PAIRS:,} items, and {liked:,} '
-            f'are liked here: they are left out')
+            'are liked here: they are left out')
         learners = {'popularity': learners['popularity']}
     warm = drift_stream(50)
     for m in learners.values(): prequential_topn(clone(m), warm, k)
@@ -271,7 +271,7 @@ def _check_best(folder):
     if best.exists() and not (best.is_dir() and (not any(best.iterdir())
             or (folder/'race.json').exists() and (best/'config.json').exists())):
         raise FileExistsError(f"race_log: {best} is not the winner of an earlier race; choose "
-            f"another folder for --out")
+            "another folder for --out")
 
 def _has_titles(stream):
     return (stream.items is not None and 'title' in stream.items
@@ -376,7 +376,7 @@ def race_log( # lint: long
         note('lists are left out, because they need the log whole: leave out chunk, or '
             'give fewer events')
     elif not data.likes:
-        note(f'lists are left out, because nothing is liked: like_from is '
+        note('lists are left out, because nothing is liked: like_from is '
             f'{stream.like_from:g}')
     else:
         part = list_part(stream)
@@ -391,7 +391,7 @@ def race_log( # lint: long
         if model is None: best,model,sentence = first,learners[first],found
     if text and (some := stream.take(_BERT_EVENTS)).events['label'].nunique()>1:
         show('text', f'BERT on {where.kind}, the first {len(some):,} events: will '
-            f'they like it?', race_text(some, seed, device, checkpoint), len(some))
+            'they like it?', race_text(some, seed, device, checkpoint), len(some))
     elif text: note('BERT is left out, because all labels are alike')
     say(sentence)
     record = dict(log=stream.name, events=data.n, users=len(data.users), items=len(data.items),
@@ -441,7 +441,7 @@ def recommend_from(
     model = Learner.from_pretrained(checkpoint)
     if not hasattr(model, 'recommend'):
         raise ValueError(f"recommend: {checkpoint} holds {type(model).__name__}, which has no "
-            f"items to recommend")
+            "items to recommend")
     who,out = read_id(user, model.users_),[read_id(o, model.items_) for o in exclude]
     gone = [o for o in out if o not in model.items_]
     if gone:

@@ -144,11 +144,11 @@ def check_expert(
         f"learners such as IncrementalMF(loss={owner.loss!r})")
     if getattr(o, 'max_rows', None) is not None: raise ValueError(
         f"{who}: {name} has max_rows={o.max_rows}, but experts share one map of ids, in which "
-        f"no row is given back; leave max_rows out")
+        "no row is given back; leave max_rows out")
     own = getattr(o, 'rating_range', None)
     if own is not None and [*own]!=[*(owner.rating_range or ())]: raise ValueError(
         f"{who}: {name} has rating_range={own!r}; give it to {who}, which translates "
-        f"for its experts")
+        "for its experts")
 
 # %% ../nbs/31a_settings.ipynb #5478d87c
 @patch

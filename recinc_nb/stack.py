@@ -85,15 +85,15 @@ def check_member(
     if not isinstance(o, IdLearner) or isinstance(o,
         OnlineStack) or o.target!='rating' or o.positive_only: raise TypeError(
         f"{who}: {o!r} is no learner of ratings by ids; give IncrementalMF(), "
-        f"BiasBaseline(), …")
+        "BiasBaseline(), …")
     name = type(o).__name__
     if getattr(o, 'max_rows', None) is not None: raise ValueError(
         f"{who}: {name} has max_rows={o.max_rows}, but members share one map of ids, in which "
-        f"no row is given back; leave max_rows out")
+        "no row is given back; leave max_rows out")
     if o.rating_range is not None and [*o.rating_range]!=[*(owner.rating_range or ())]:
         raise ValueError(
         f"{who}: {name} has rating_range={o.rating_range!r}; give it to {who}, which "
-        f"translates for its members")
+        "translates for its members")
 
 # %% ../nbs/33b_stack.ipynb #38553aa9
 class OnlineStack(Timed): # lint: long

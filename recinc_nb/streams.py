@@ -58,10 +58,10 @@ class Stream: # lint: long
     def __getitem__(self, rows):
         if not isinstance(rows, slice): raise TypeError(
             f"Stream: {rows!r} is not a slice; use stream[a:b], or stream.events.iloc[n] "
-            f"for one event")
+            "for one event")
         if rows.step not in (None, 1): raise ValueError(
             f"Stream: the step is {rows.step}; events stay in order and next to each other, "
-            f"so use stream[a:b]")
+            "so use stream[a:b]")
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__, events=self.events.iloc[rows])
         if self.oracle is not None: new.oracle = self.oracle.iloc[rows]
@@ -170,7 +170,7 @@ def read_table( # lint: long
     lengths = {o: len(c) for o,c in cols.items()}
     if len(set(lengths.values()))>1:
         raise ValueError(f"{who}: columns differ in length: {lengths}; give one "
-            f"value per event")
+            "value per event")
     for o in ('user', 'item'):
         if cols[o].ndim>1:
             raise ValueError(f"{who}: {o} has shape {cols[o].shape}; give one id per event")
@@ -178,7 +178,7 @@ def read_table( # lint: long
         gone = pd.isna(cols[o])
         if gone.any():
             raise ValueError(f"{who}: {o} is missing in row {int(gone.argmax())}; drop the "
-                f"row or fill it in")
+                "row or fill it in")
     for o in ('user', 'item'): cols[o] = _ids(cols[o], o, who)
     if target: cols['y'] = _numbers(raw[target], cols, target, who)
     return {o: c for o,c in cols.items() if o!=target or o in more}
@@ -199,7 +199,7 @@ def _array(x, name, who): # lint: long
     if isinstance(x, (str, bytes, set, frozenset, np.ndarray)) or not hasattr(x,
         '__iter__') or hasattr(x, '__next__'): raise TypeError(
         f"{who}: {name} is {x!r}, which is not a column; give one value per event, in a "
-        f"list or an array")
+        "list or an array")
     x = list(x)
     kinds = {type(o) for o in x}
     if len(kinds)==1 and kinds <= {int, float, bool, np.int64, np.float64}:
@@ -238,7 +238,7 @@ def _plain_id(id):
         raise ValueError(f"an id is {id}; drop the event or fill it in")
     if isinstance(id, float): raise TypeError(
         f"the id {id!r} is a float, as a join with missing rows makes them; drop the missing "
-        f"rows and use .astype('int64')")
+        "rows and use .astype('int64')")
     what = ', which is unhashable' if getattr(type(id), '__hash__', None) is None else ''
     raise TypeError(f"the id {id!r} is of type {type(id).__name__}{what}; "
                     "convert it to an int, a string, or a tuple of them, for instance "
@@ -265,7 +265,7 @@ def _numbers(y, cols, name, who): # lint: long
     def at(n): return f"row {n} (user {cols['user'][n]}, item {cols['item'][n]})"
     if str(getattr(y, 'dtype', ''))=='category': raise ValueError(
         f"{who}: {name} is a category; give its numbers, for instance with "
-        f".astype(str).astype(float)")
+        ".astype(str).astype(float)")
     y = _array(y, name, who)
     if y.ndim!=1:
         raise ValueError(f"{who}: {name} has shape {y.shape}; give one number per event")
@@ -276,7 +276,7 @@ def _numbers(y, cols, name, who): # lint: long
         gone = [o is None or o is pd.NA or o is pd.NaT for o in values]
         if any(gone):
             raise ValueError(f"{who}: {name} is missing in {at(gone.index(True))}; drop the "
-                f"row or fill it in")
+                "row or fill it in")
         bad = next((n for n,o in enumerate(values) if not isinstance(o, (Real, Decimal))),
             None)
         if bad is not None: raise ValueError(
@@ -290,7 +290,7 @@ def _numbers(y, cols, name, who): # lint: long
         ".astype(float)"))
     if kind=='b' and name=='rating': raise ValueError(
         f"{who}: {name} holds True and False; pass the column as label, or convert it with "
-        f".astype(float)")
+        ".astype(float)")
     out = np.array(values, dtype=np.float64) if kind=='O' else np.asarray(values,
         dtype=np.float64)
     ok = np.isfinite(out)
@@ -320,7 +320,7 @@ def _infer_scale(y): # lint: long
         span,like = (low, high), low + .75*(high-low)
         return span, like, (f"ratings are whole numbers from {both}, half of them "
             f"{np.median(y):g} or less, which looks like counts of plays: "
-            f"take their logarithm, or pass what happened as label. Read as "
+            "take their logarithm, or pass what happened as label. Read as "
             f"rating_range=({low:g}, {high:g}), like_from={like:g}; "
             "give both to keep it so")
     fits = [o for o in _SCALES if o[0]<=low and high<=o[1]
@@ -344,14 +344,13 @@ def _check_scale(y, cols, rating_range, like_from): # lint: long
         except (TypeError, ValueError): low = high = np.nan
         if not (low<high and np.isfinite([low, high]).all()): raise ValueError(
             f"Stream: rating_range is {rating_range!r}; give the lowest and the highest "
-            f"rating, such as (1, 5)")
+            "rating, such as (1, 5)")
         out = (y<low) | (y>high)
         if out.any():
             n = int(out.argmax())
-            raise ValueError(f"Stream: rating is {y[n]:g} in row {n} (user {cols['user'][n]}, "
-                f"item {cols['item'][n]}), "
-                             f"outside rating_range ({low:g}, {high:g}); give the right "
-                             f"range, or mend the row")
+            raise ValueError(f"Stream: rating is {y[n]:g} in row {n} (user "
+                f"{cols['user'][n]}, item {cols['item'][n]}), outside rating_range ({low:g}, "
+                f"{high:g}); give the right range, or mend the row")
         rating_range,note = (low, high),None
         like = 4. if low in (.5, 1.) and high==5 else low + .75*(high-low)
     if like_from is not None and not (isinstance(like_from, Real) and np.isfinite(like_from)):
@@ -369,9 +368,9 @@ def _check_labels(y, cols, like_from):
     out = (y<0) | (y>1)
     if out.any():
         n = int(out.argmax())
-        raise ValueError(f"Stream: label is {y[n]:g} in row {n} (user {cols['user'][n]}, item "
-            f"{cols['item'][n]}); labels are 0 or 1 "
-                         "(or in between), so map -1 to 0, and counts to 1 for what happened")
+        raise ValueError(f"Stream: label is {y[n]:g} in row {n} (user {cols['user'][n]}, "
+            f"item {cols['item'][n]}); labels are 0 or 1 (or in between), so map -1 to 0, "
+            "and counts to 1 for what happened")
     if len(y)<2 or y.min()<y.max(): return []
     why = "only learners from likes alone can use it" if y[0]==1 else "is it the right column?"
     if like_from is not None: why = f"is like_from={like_from:g} right?"
@@ -399,7 +398,7 @@ def _times(x, cols): # lint: long
     gone = pd.isna(x).to_numpy()
     if gone.any():
         raise ValueError(f"Stream: time is missing in {at(int(gone.argmax()))}; drop the row "
-            f"or fill it in")
+            "or fill it in")
     kind = x.dtype.kind
     if kind in 'iufmM' and not isinstance(x.dtype, pd.CategoricalDtype): return x
     values = x.tolist()
@@ -414,7 +413,7 @@ def _times(x, cols): # lint: long
             except ValueError as e:
                 raise ValueError(f"Stream: time is text that is not a date: {e}") from None
         raise ValueError(f"Stream: time is text, such as {values[bad]!r} in {at(bad)}; parse "
-            f"it first, with pd.to_datetime or .astype(float)")
+            "it first, with pd.to_datetime or .astype(float)")
     if all(isinstance(o, (Real, Decimal)) or getattr(o, 'shape', None)==() for o in values):
         return pd.Series(values if kinds<={int} else list(map(float, values)))
     if all(isinstance(o, date) for o in values): # dates, and moments with and without a zone
@@ -473,14 +472,12 @@ def _about(table, ids, side): # lint: long
         raise ValueError(f"Stream: the table of {side}s is indexed 0, 1, 2, … and its column "
             f"{column} looks like the ids; "
         f"use {side}s.set_index({column!r}), or drop that column if the {side} ids of the "
-        f"events are row numbers")
+        "events are row numbers")
     if not gone: return table, []
     if len(gone)==len(need) and side=='item':
-        raise ValueError("Stream: no item of the events is in the table of items: "
-            "its index holds "
-        f"{_sayable(index.tolist()) if len(index) else 'nothing'}, the events' items are "
-        f"{_sayable(met)}; "
-        "use items.set_index(…) with ids of the same kind")
+        raise ValueError("Stream: no item of the events is in the table of items: its index "
+            f"holds {_sayable(index.tolist()) if len(index) else 'nothing'}, the events' "
+            f"items are {_sayable(met)}; use items.set_index(…) with ids of the same kind")
     return table, [f"{len(gone):,} of {len(need):,} {side}s of the events are not in the "
         f"table of {side}s, for instance {gone[0]!r}; "
                    "nothing is known of them"]
@@ -744,7 +741,7 @@ def with_text(self:Stream,
     own = [] if self.told else [o for o in ('text', 'text_pair') if o in self.events]
     if own:
         warn_reader(f"Stream.with_text: the log's own column {' and '.join(own)} is replaced "
-            f"in the new stream; rename it to keep both")
+            "in the new stream; rename it to keep both")
     past = TextHistory(self.items, history)
     pairs = []
     for user,item,label in zip(*(self.events[o].tolist() for o in ('user', 'item', 'label'))):
@@ -846,9 +843,8 @@ def _roles(names, given, who, known=()): # lint: long
                 f"are {', '.join(map(str, names))}")
     if not {'rating', 'label'} & roles.keys():
         raise KeyError(f"{who}: no column is known to be the rating or the label; pass "
-            f"rating=…, label=…, or label=1 "
-        f"if each row says that something happened. The columns are "
-        f"{', '.join(map(str, names))}")
+            "rating=…, label=…, or label=1 if each row says that something happened. The "
+            f"columns are {', '.join(map(str, names))}")
     return roles, guessed
 
 # %% ../nbs/10_streams.ipynb #60f87e30
@@ -907,12 +903,12 @@ def _file(path, sep, columns, who): # lint: long
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(
         f"{who}: there is no file {path}; the path is taken from {Path.cwd().name}, "
-        f"where Python runs")
+        "where Python runs")
     kinds = [o.lower() for o in path.suffixes]
     kind = next((o for o in reversed(kinds) if o not in _PACKED), '')
     if kind in ('.pkl', '.pickle', '.joblib'): raise ValueError(
         f"{who}: {path.name} is a pickle, which may run any code; save the table as "
-        f"CSV or Parquet")
+        "CSV or Parquet")
     if kind in ('.zip', '.7z', '.tar', '.tgz', '.rar', '.xlsx'): raise ValueError(
         f"{who}: {path.name} is an archive; unpack it and name the file or the folder")
     if kind in ('.parquet', '.pq'):
@@ -957,7 +953,7 @@ def _file(path, sep, columns, who): # lint: long
     twice = next((o for o in f.names if f.names.count(o)>1), None)
     if twice is not None:
         raise ValueError(f"{who}: {path.name}: two columns are called {twice}; give each a "
-            f"name of its own")
+            "name of its own")
     return f
 
 def _shape(rows, name, who): # lint: long
@@ -999,7 +995,7 @@ def _json_rows(f, n, who):
             rows = json.load(lines)
             if not all(isinstance(o, dict) for o in rows): raise ValueError(
                 f"{who}: {f.path.name} is a list of other things than objects; give one "
-                f"object per event")
+                "object per event")
             for a in range(0, max(1, len(rows)), n): yield rows[a:a+n]
             return
         part = []
@@ -1008,10 +1004,10 @@ def _json_rows(f, n, who):
             try: part.append(json.loads(line))
             except json.JSONDecodeError as e: raise ValueError(
                 f"{who}: {f.path.name}, line {k} is not JSON: {e}; mend or "
-                f"drop the line") from None
+                "drop the line") from None
             if not isinstance(part[-1], dict): raise ValueError(
                 f"{who}: {f.path.name}, line {k} is {type(part[-1]).__name__}, not an object; "
-                f"give one object per event")
+                "give one object per event")
             if len(part)==n:
                 yield part
                 part = []
@@ -1042,7 +1038,7 @@ def _frames(f, n, who, only=None): # lint: long
                     for o in parts: yield _bare_ids(o[names], f, who)
             except pd.errors.ParserError as e:
                 raise ValueError(f"{who}: {f.path.name}: {str(e).strip()}; mend the "
-                    f"line, or pass sep=") from None
+                    "line, or pass sep=") from None
 
 # ids of a text file without the spaces around them; whole numbers are no floats
 def _bare_ids(part, f, who):
@@ -1052,7 +1048,7 @@ def _bare_ids(part, f, who):
         if len(part) and re.fullmatch(_FLOAT, str(part[o].iloc[0])) and part[o].str.fullmatch(
             _FLOAT).all(): raise ValueError(
             f"{who}: {f.path.name}: {o} is written as {part[o].iloc[0]}, as a join with "
-            f"missing rows makes it; write whole numbers, 1 and not 1.0")
+            "missing rows makes it; write whole numbers, 1 and not 1.0")
     return part
 
 def _load(f, who):
@@ -1073,8 +1069,7 @@ def _whole(column): # is every id a string that is written as an int is?
 
 # %% ../nbs/10_streams.ipynb #b0e1a716
 _GENRES = ('unknown Action Adventure Animation Children Comedy Crime Documentary Drama '
-    'Fantasy Film-Noir Horror Musical Mystery Romance '
-           'Sci-Fi Thriller War Western').split()
+    'Fantasy Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western').split()
 _FOLDERS = [('u.data', 'u.item', 'u.user'), ('ratings.dat', 'movies.dat', 'users.dat'),
     ('ratings.csv', 'movies.csv', 'users.csv'),
             ('ratings.csv', 'books.csv', 'users.csv')]
@@ -1086,9 +1081,8 @@ def _in_folder(folder, who):
     layouts = [o for o in _FOLDERS if o[0] in there] + [tuple(o[:-5] + end
         for end in ('inter', 'item', 'user')) for o in inter[:1]]
     if not layouts:
-        raise FileNotFoundError(f"{who}: the folder {folder.name} is of no known layout; name "
-            f"the file of events: "
-                                            f"it holds {', '.join(list(there)[:8]) or 'no file'}")
+        raise FileNotFoundError(f"{who}: the folder {folder.name} is of no known layout; "
+            f"name the file of events: it holds {', '.join(list(there)[:8]) or 'no file'}")
     best = max(layouts, key=lambda o: sum(n in there for n in o))
     return [there.get(o) for o in best]
 
@@ -1166,7 +1160,7 @@ def _told(stream, roles, guessed, notes, who):
     rest = ''.join(f'; {o}' for o in notes if not o.startswith('ratings run from'))
     if guessed or notes:
         return (f"{who}: read {', '.join(words)}{scale}{order}{rest}; pass user=, item=, "
-            f"rating_range=, … to choose otherwise")
+            "rating_range=, … to choose otherwise")
 
 # an error of Stream, with the file, and with rows counted from its start
 def _at_line(e, f, offset, who):
@@ -1221,9 +1215,8 @@ def read(cls:Stream, # lint: long
             odd = events[o].isin(_GONE)
             if odd.any():
                 warn_reader(f"{who}: {o} is {events[o][odd].iloc[0]!r} in {odd.sum()} rows, "
-                    f"which is read as an id like any other; "
-                                      "drop these rows first if it means that the "
-                                      "id is missing")
+                    "which is read as an id like any other; drop these rows first if it "
+                    "means that the id is missing")
             if f.kind=='text' and _whole(events[o]): events[o] = events[o].astype('int64')
     else:
         events = _frame(source, who)

@@ -75,7 +75,7 @@ class Checkpoint:
             [])
         if not weights:
             raise FileNotFoundError(f"Checkpoint.sha256: {self.path} holds no weights; use a "
-                f"checkpoint that does")
+                "checkpoint that does")
         total = hashlib.sha256()
         for o in weights: total.update(o.read_bytes())
         return total.hexdigest()
@@ -104,9 +104,8 @@ def _missing(folder):
             if not (folder/o).is_file())
         if lost: return f'has weights in several files, and {lost[0]} is not among them'
     if not any((folder/o).is_file() for o in _WORDS):
-        return ('has no vocabulary (tokenizer.json or vocab.txt), without which '
-                                                              'every word is unknown; save '
-                                                              'the tokenizer into it')
+        return ('has no vocabulary (tokenizer.json or vocab.txt), without which every word '
+            'is unknown; save the tokenizer into it')
     return ''
 
 def _is_bert(folder): return not _missing(folder)
@@ -159,7 +158,7 @@ def find_checkpoint(
     if isinstance(checkpoint, Checkpoint): return checkpoint
     if not isinstance(checkpoint, (str, os.PathLike)): raise TypeError(
         f"find_checkpoint: checkpoint is {checkpoint!r}; use 'auto', 'tiny', a folder, or a "
-        f"name on the hub")
+        "name on the hub")
     name,tiny = os.fspath(checkpoint),Checkpoint('tiny', False, 'tiny BERT, untrained')
     if name=='tiny': return tiny
     if name=='auto':
@@ -168,14 +167,14 @@ def find_checkpoint(
     if Path(name).is_dir():
         if _is_bert(name): return Checkpoint(str(name), name=Path(name).name)
         raise FileNotFoundError(f"find_checkpoint: {name} {_missing(name)}; give a folder "
-            f"that transformers wrote")
+            "that transformers wrote")
     folder,lacks = _fetched(name)
     if folder: return Checkpoint(str(folder), name=name.split('/')[-1])
     if lacks:
         raise FileNotFoundError(f"find_checkpoint: what there is of {name!r} {lacks}; "
-            f"or use 'auto'")
+            "or use 'auto'")
     raise FileNotFoundError(f"find_checkpoint: {name!r} is no folder, and the hub did not "
-        f"give it; check the name and the network, or use 'auto'")
+        "give it; check the name and the network, or use 'auto'")
 
 # %% ../nbs/40_text.ipynb #63cdcf4d
 @contextmanager
@@ -215,7 +214,7 @@ def load_bert(
     if not hasattr(getattr(model, 'encoder', None), 'layer') or not hasattr(model,
         'embeddings'): raise ValueError(
         f"load_bert: {found.name} is a {type(model).__name__}; use a BERT-like encoder (bert, "
-        f"roberta, electra, MiniLM)")
+        "roberta, electra, MiniLM)")
     return model.to(str(pick_device(device))).eval(),tokenizer
 
 # %% ../nbs/40_text.ipynb #167c7686
@@ -231,9 +230,7 @@ def _from_folder(path): # lint: long
             weights_only=True, **kw)
     except pickle.UnpicklingError as e:
         raise ValueError(f"load_bert: the weights in {path} hold more than tensors, and "
-            f"could run code "
-                                                         "when they are opened; use a "
-                                                         "checkpoint with .safetensors") from e
+            "could run code when they are opened; use a checkpoint with .safetensors") from e
     tokenizer = AutoTokenizer.from_pretrained(path)
     if not config.vocab_size/2<=len(tokenizer)<=config.vocab_size: raise ValueError(
         f"load_bert: the tokenizer in {path} knows {len(tokenizer):,} words, the weights "
@@ -243,7 +240,7 @@ def _from_folder(path): # lint: long
         if o.endswith(('Classification', 'QuestionAnswering'))), None)
     if head:
         warn_reader(f"load_bert: {path} holds a {head}; its encoder is used, and the head on "
-            f"top of it is not")
+            "top of it is not")
     return model,tokenizer
 
 def _tiny(texts):
@@ -271,13 +268,13 @@ def _strings(texts):
     for n,t in enumerate(texts):
         if not isinstance(t, str):
             raise ValueError(f"encode_texts: text {n} is {t!r}; pass strings, '' for "
-                f"nothing to say")
+                "nothing to say")
     return texts
 
 def _item_texts(items):
     if not isinstance(items, pd.DataFrame): raise TypeError(
         f"encode_items: items is {type(items).__name__}; pass a table by item id, "
-        f"as Stream.items")
+        "as Stream.items")
     if 'title' not in items:
         raise KeyError("encode_items: the items have no column title; give a table of "
             "titles by item id")
@@ -391,7 +388,7 @@ def item_vectors(
         if path: _store(path, E)
     except OSError as e:
         print(f'item_vectors: {path.parent} cannot be written ({e}); the next call '
-            f'will encode again')
+            'will encode again')
     return E
 
 # %% ../nbs/40_text.ipynb #f2bdd79b

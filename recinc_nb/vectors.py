@@ -42,7 +42,7 @@ def _table(kind): # what the operations take
     if isinstance(kind, types.Array) and kind.dtype==types.float32 and kind.layout=='C':
         return kind
     raise TypingError(f"vectors: got {kind}; pass a float32 table whose rows lie one "
-        f"after the other")
+        "after the other")
 
 def _spread(builder, x): # the same number sixteen times
     none = ir.Constant(_VEC, ir.Undefined)

@@ -245,12 +245,12 @@ def _every_item(stream, n, f, who):
     world,n = stream._world,np.asarray(n)
     if world is None:
         raise ValueError(f"{who}: the truth about {stream.name} is not known; ask a stream "
-            f"that drift_stream made")
+            "that drift_stream made")
     if n.ndim>1 or n.size and n.dtype.kind not in 'iu':
         raise ValueError(f"{who}: n is {n}; use one position or a list of positions")
     if n.size and not (0<=n.min() and n.max()<len(stream)): raise ValueError(
         f"{who}: n goes from {n.min()} to {n.max()}, but the stream has {len(stream)} "
-        f"events; count from 0")
+        "events; count from 0")
     rows = n.ravel().astype(np.int64)
     out = [f(*o) for o in zip(stream.events['user'].to_numpy()[rows],
         stream.events.index.to_numpy()[rows]/world.n_events)]
