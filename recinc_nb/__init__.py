@@ -28,7 +28,7 @@ _where = dict(
     lora=['LoRA', 'TwinLoRA'],
     blocks=['BlockLoop'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
-    meta=['meta_gradient', 'posterior_mean', 'user_prior'],
+    meta=['meta_gradient', 'user_posterior', 'user_prior'],
     live=['live_page'],
     race=['race_log'],
 )

@@ -24,7 +24,7 @@ from .bert_online import IncrementalBert as IncrementalBert, UpdatePolicy as Upd
 from .lora import LoRA as LoRA, TwinLoRA as TwinLoRA
 from .blocks import BlockLoop as BlockLoop
 from .hybrid import HybridStack as HybridStack, TextFilter as TextFilter, TextRidge as TextRidge, text_features as text_features
-from .meta import meta_gradient as meta_gradient, posterior_mean as posterior_mean, user_prior as user_prior
+from .meta import meta_gradient as meta_gradient, user_posterior as user_posterior, user_prior as user_prior
 from .live import live_page as live_page
 from .race import race_log as race_log
 

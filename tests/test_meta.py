@@ -1,6 +1,6 @@
 """Meta-learning and the prior of new users: against loops, closed forms and what the paper's formulas say."""
 import numpy as np, pytest, torch
-from recinc_nb import meta_gradient, posterior_mean, user_prior
+from recinc_nb import meta_gradient, user_posterior, user_prior
 
 def parabola(h, c): return lambda x: .5*h*((x - c)**2).sum()
 
@@ -30,9 +30,11 @@ def test_posterior_is_the_conditional_of_a_joint_gaussian():
     rng = np.random.default_rng(0)
     X,y,m = rng.normal(size=(4, 3)),rng.normal(size=4),rng.normal(size=3)
     S = (lambda A: A@A.T)(rng.normal(size=(3, 3)))
-    precise = np.linalg.inv(S) + X.T@X/.7 # the other form of the same
-    np.testing.assert_allclose(posterior_mean(X, y, m, S, .7), np.linalg.solve(precise, np.linalg.solve(S, m) + X.T@y/.7), rtol=1e-8)
-    np.testing.assert_array_equal(posterior_mean(X[:0], y[:0], m, S, .7), m) # nobody's ratings: the mean
+    gain = S@X.T@np.linalg.inv(X@S@X.T + .7*np.eye(4)) # the other form of the same
+    np.testing.assert_allclose(user_posterior(X, y, m, S, .7)[0], m + gain@(y - X@m), rtol=1e-8)
+    np.testing.assert_allclose(user_posterior(X, y, m, S, .7)[1], S - gain@X@S, rtol=1e-8)
+    np.testing.assert_allclose(user_posterior(X[:0], y[:0], m, S, .7)[1], S, rtol=1e-9)
+    np.testing.assert_array_equal(user_posterior(X[:0], y[:0], m, S, .7)[0], m) # nobody's ratings: the mean
 
 def test_prior_of_many_users_is_the_truth():
     rng = np.random.default_rng(1)
@@ -52,7 +54,7 @@ def test_one_round_by_hand():
 
 @pytest.mark.parametrize('change,words', [(dict(y=[1., 2.]), r'X is \(1, 2\)'), (dict(cov=np.eye(3)), r'cov \(3, 3\)'), (dict(noise=0.), 'noise is 0.0'), (dict(y=[np.nan]), 'nan')])
 def test_bad_ratings(change, words):
-    with pytest.raises(ValueError, match=words): posterior_mean(**dict(X=[[1., 0.]], y=[1.], mean=[0., 0.], cov=np.eye(2), noise=1.) | change)
+    with pytest.raises(ValueError, match=words): user_posterior(**dict(X=[[1., 0.]], y=[1.], mean=[0., 0.], cov=np.eye(2), noise=1.) | change)
 
 def test_no_users():
     with pytest.raises(ValueError, match='0 users'): user_prior([])
