@@ -339,8 +339,6 @@ def _mf_top(u, n_items, had, k, user_factors, user_bias, user_weight, item_facto
     there = rows>=0
     return rows[there],best[there]
 
-
-
 # %% ../nbs/31_mf_online.ipynb #0a004a7a
 _PLAIN,_INF = frozenset((int, str)),float('inf')
 

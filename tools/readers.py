@@ -34,7 +34,7 @@ def read_lines(nb):
     "cell id -> lines of code that a page shows open"
     aside,out = side_cells(nb), {}
     for c,inside in zip(nb.cells, plumbing((c.kind, c.source) for c in nb.cells)):
-        shut = c.hidden or {'export', 'exporti'} & c.directives.keys() or c.id in aside or c.directives.get('eval')=='false'
+        shut = c.hidden or {'export', 'exporti'} & c.directives.keys() or c.id in aside or c.directives.get('eval')=='false' or c.directives.get('code-fold')=='true'
         if c.kind=='code' and not shut and not (inside and c.exported): out[c.id] = count_lines(c.body)
     return out
 
