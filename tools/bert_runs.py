@@ -1,4 +1,4 @@
-"""The long runs behind chapter 43, on MovieLens-100K with MiniLM: python tools/bert_runs.py
+"""The long runs behind chapters 43 and 43a, on MovieLens-100K with MiniLM: python tools/bert_runs.py
 
 Each part takes 2 to 15 minutes on two idle cores. Writes recinc_nb/results/bert_online.json.
 """
