@@ -27,6 +27,7 @@ _where = dict(
     bert_online=['IncrementalBert', 'UpdatePolicy'],
     lora=['LoRA', 'TwinLoRA'],
     blocks=['BlockLoop'],
+    forgetting=['score_matrix', 'transfer_measures'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     meta=['meta_gradient', 'user_posterior', 'user_prior'],
     live=['live_page'],

@@ -23,6 +23,7 @@ from .text import item_vectors as item_vectors
 from .bert_online import IncrementalBert as IncrementalBert, UpdatePolicy as UpdatePolicy
 from .lora import LoRA as LoRA, TwinLoRA as TwinLoRA
 from .blocks import BlockLoop as BlockLoop
+from .forgetting import score_matrix as score_matrix, transfer_measures as transfer_measures
 from .hybrid import HybridStack as HybridStack, TextFilter as TextFilter, TextRidge as TextRidge, text_features as text_features
 from .meta import meta_gradient as meta_gradient, user_posterior as user_posterior, user_prior as user_prior
 from .live import live_page as live_page
