@@ -82,12 +82,22 @@ class Replay(Reservoir): # lint: long
         weight:float=.5,  # What an old event counts beside a new one; in (0, 1]
         soft:float=.5,    # s of equation (5): share of the prediction of then; in [0, 1]
         seed:int=0,       # Of the draws
-    ): self.size,self.k,self.keep,self.weight,self.soft,self.seed = size,k,keep,weight,soft,seed
+    ): self.size,self.k,self.keep,self.weight,self.soft,self.seed = (size,k,keep,weight,
+        soft,seed)
 
     def stops(self, n): return (n//self.every + 1)*self.every
-    def target(self, y, then): return (1-self.soft)*y + self.soft*then # equation (5)
-    # which of the kept events are drawn: numbers in [0, 1) to places
-    def places(self, u): return (u*min(self.stored_, self.size)).astype(np.int64)
+    def target(self,
+        y,    # Ratings or labels of the old events that were drawn; shape (m,)
+        then, # What was predicted before they were learned; shape (m,)
+    )->np.ndarray: # What is learned in their place; shape (m,)
+        "Soft targets: equation (5)."
+        return (1-self.soft)*y + self.soft*then
+
+    def places(self,
+        u, # Draws from [0, 1); shape (m,)
+    )->np.ndarray: # Places of the buffer; shape (m,), int64
+        "Which of the kept events are drawn: each with the same chance."
+        return (u*min(self.stored_, self.size)).astype(np.int64)
 
     def mix(self, step):
         self._step = step = self._weighed(step)
@@ -117,7 +127,8 @@ class Replay(Reservoir): # lint: long
         self.late_ += m
         if (new.n+m)//self.every > new.n//self.every: self.join()
 
-    def join(self): # new events take their places in the buffer
+    def join(self):
+        "New events take their places in the buffer."
         at = keep_places(self.stored_, self.late_, self.size, _KEEP[self.keep], 2*self.seed+1)
         enter = np.flatnonzero(at<self.size) # of two for one place the later one stays
         for x in self.kept_.values():
@@ -135,10 +146,11 @@ def begin(self:Replay, learner):
     name = type(learner).__name__
     self._takes = getattr(learner, 'weighted', False)
     if self.weight<1 and not self._takes: raise ValueError(
-        f"Replay: weight is {self.weight}, but {name} takes no weights of events; use weight=1.")
+        f"Replay: weight is {self.weight}, but {name} takes no weights of events; "
+        "use weight=1.")
     if self.soft>0 and learner.positive_only: raise ValueError(
-        f"Replay: soft is {self.soft}, but {name} learns from likes alone, and a softened like "
-        "is no like; use soft=0.")
+        f"Replay: soft is {self.soft}, but {name} learns from likes alone, and a softened "
+        "like is not one; use soft=0.")
     self.stored_,self.late_,self.kept_ = 0,0,{}
 
 @patch
