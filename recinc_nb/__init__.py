@@ -28,6 +28,7 @@ _where = dict(
     lora=['LoRA', 'TwinLoRA'],
     blocks=['BlockLoop'],
     forgetting=['score_matrix', 'transfer_measures'],
+    replay=['Replay'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     meta=['meta_gradient', 'user_posterior', 'user_prior'],
     live=['live_page'],

@@ -4,7 +4,7 @@ import numpy as np, pytest
 from sklearn.base import clone
 from contract import REMEDIED
 from helpers import state
-from recinc_nb import IncrementalMF, L2SP, Learner, Remedy, Reservoir, drift_stream
+from recinc_nb import IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, drift_stream
 from recinc_nb.learner import _pulls, hash_unit
 
 
@@ -30,12 +30,15 @@ class Harmless(Remedy):
 
 KINDS = {'none': (), 'replay': (Reservoir(size=20, k=2),), 'pull': (L2SP(.3, after=30),), 'renewed pull': (L2SP(.3, after=10, every=37),),
          'both': (Reservoir(size=15, k=1, seed=3), L2SP(.2, after=50)), 'projection': (Harmless(),),
-         'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless())}
+         'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless()), 'even': (Replay(20, 2, weight=1., soft=0.),),
+         'window': (Replay(30, 1, 'recent', weight=1., soft=0., seed=3), L2SP(.2, after=50)), 'fading': (Replay(20, 3, 'fading', weight=1., soft=0.), Harmless())}
+SOFT = {'even': (Replay(20, 2),), 'window': (Replay(30, 1, 'recent', .3, .8, 3), L2SP(.2, after=50)), 'fading': (Replay(20, 3, 'fading', weight=.7, soft=1.),)}
 world = drift_stream(240, n_users=15, n_items=12, seed=4, drift='sudden')
 
-@pytest.mark.parametrize('name,kind', itertools.product(REMEDIED, KINDS))
+@pytest.mark.parametrize('name,kind', [*itertools.product(REMEDIED, KINDS), *itertools.product((o for o,m in REMEDIED.items() if m.weighted), (f'{o}, soft' for o in SOFT))])
 def test_however_it_is_cut_saved_and_resumed(name, kind, tmp_path):
-    make = lambda: clone(REMEDIED[name]).set_params(remedies=KINDS[kind])
+    remedies = SOFT[kind[:-6]] if kind.endswith(', soft') else KINDS[kind]
+    make = lambda: clone(REMEDIED[name]).set_params(remedies=remedies)
     whole,pieces,single = make(),make(),make()
     pred = whole.predict_learn(world)
     cut = [pieces.predict_learn(world[a:b]) for a,b in ((0, 1), (1, 31), (31, 100), (100, 100), (100, 201), (201, 240))]

@@ -2,8 +2,8 @@
 
 On MovieLens-100K, in pairs that alternate: seconds of `prequential` without its metrics over those of one
 `predict_learn` on the same events. Then seconds for drift streams of a million events, microseconds per positive of
-`prequential_topn`, and CPU microseconds per event of `ClockFilter` beside `IncrementalMF`. Writes
-recinc_nb/results/protocol_speed.json. The learner itself is timed by `python tools/speed.py`.
+`prequential_topn`, and CPU microseconds per event of `ClockFilter` beside `IncrementalMF`. `samples` times
+the sampling of a buffer, `replayed` the remedies that replay. Writes recinc_nb/results/protocol_speed.json and sample_speed.json. The learner itself is timed by `python tools/speed.py`.
 """
 import gc, time
 from record import Record
@@ -11,8 +11,10 @@ import numpy as np
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
 from recinc_nb.clock import ClockFilter
 from recinc_nb.core import progress, scale
+from recinc_nb.learner import Reservoir
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.protocol import prequential
+from recinc_nb.replay import Replay, keep_places, skip_sample
 from recinc_nb.topn import prequential_topn
 from recinc_nb.streams import movielens_100k
 from recinc_nb.worlds import drift_stream
@@ -74,6 +76,32 @@ def sweeps():
         once() # compile
         return spread([once() for _ in range(scale(7, 2))], 2)
     for cls in (IncrementalMF, ClockFilter): yield cls.__name__, lambda: run(cls)
+
+@record.part(('samples',), file='sample_speed')
+def samples():
+    "Events per CPU second of an even sample of 1,000: by algorithm R, which draws for each event, and by algorithm L, which skips."
+    def run(f, n):
+        f(10_000)
+        def once():
+            start = time.process_time()
+            f(n)
+            return n/(time.process_time() - start)
+        return spread([once() for _ in range(scale(9, 2))], 0)
+    yield 'algorithm R', lambda: run(lambda n: keep_places(0, n, 1_000, 0, 1), scale(20_000_000, 1_000_000))
+    yield 'algorithm L', lambda: run(lambda n: [skip_sample(n//50, 1_000, seed) for seed in range(50)], scale(1_000_000_000, 1_000_000))
+
+@record.part(('steps',), file='sample_speed')
+def replayed():
+    "CPU microseconds per event of `partial_fit` on a new learner, without replay, with `Reservoir` and with `Replay`."
+    stream = drift_stream(scale(60_000, 1_000))
+    def run(remedies):
+        def once():
+            m,start = IncrementalMF(remedies=remedies),time.process_time()
+            m.partial_fit(stream)
+            return (time.process_time() - start)*1e6/len(stream)
+        once()
+        return spread([once() for _ in range(scale(7, 2))], 2)
+    for name,remedies in (('naive', ()), ('Reservoir', (Reservoir(20_000),)), ('Replay', (Replay(),))): yield name, lambda: run(remedies)
 
 
 if __name__=='__main__': record.main()
