@@ -9,9 +9,8 @@ __all__ = ['share_weights', 'bank_sweep', 'Bank', 'SnapshotBank']
 import numpy as np
 from fastcore.basics import patch
 from numba import njit
-from sklearn.base import clone
 from .clock import Timed
-from .learner import IdLearner, Members, count, share as part_of_one
+from .learner import IdLearner, Learner, Members, count, from_spec, share as part_of_one
 from .mf_online import IncrementalMF
 from .settings import _SCALES, check_expert, experts_sweep
 
@@ -212,8 +211,12 @@ def state(self:SnapshotBank):
         learners=self.learners_.specs())
 
 @patch
+def load(self:SnapshotBank, arrays, config, files): # what is learned decides on the unit
+    if config['given']: self.__dict__['learner'] = from_spec(Learner, config['learners'][0])
+    IdLearner.load(self, arrays, config, files)
+
+@patch
 def restore(self:SnapshotBank, arrays, config):
     self.log_weights_,self.copies_ = arrays['log_weights'].copy(),arrays['copies'].copy()
     self.spacing_ = config['spacing']
     self.take(Members.restored(config['learners'], arrays, self))
-    if config['given']: self.__dict__['learner'] = clone(self.learners_[0])

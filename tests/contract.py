@@ -17,7 +17,7 @@ LEARNERS = {
     'clock items': ClockItems(memory=30.), 'visit stack': VisitStack(n_factors=3),
     'bank': SnapshotBank(IncrementalMF(n_factors=3), every=20, keep=3), 'bank of labels': SnapshotBank(BiasBaseline(target='label'), every=25, keep=2),
     'text ridge': TextRidge(base=BiasBaseline()), 'text filter': TextFilter(), 'hybrid stack': HybridStack()}
-MOVE_OLD_ROWS = {'mf, at most 4 rows', 'bpr', 'softmax', 'rank stack', 'visit stack'} # they take rows away, or push other items down
+MOVE_OLD_ROWS = {'mf, at most 4 rows', 'bpr', 'softmax', 'rank stack', 'visit stack', 'bank', 'bank of labels'} # they take rows or snapshots away, or push other items down
 every = pytest.mark.parametrize('name', LEARNERS)
 
 # Settings that change what a learner does: with these, too, it is cut, saved and resumed to the last bit (test_learners).
