@@ -28,6 +28,7 @@ _where = dict(
     lora=['LoRA', 'TwinLoRA'],
     blocks=['BlockLoop'],
     bank=['SnapshotBank'],
+    heads=['BankBert'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     live=['live_page'],
     race=['race_log'],

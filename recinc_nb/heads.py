@@ -41,7 +41,7 @@ class BankBert(Bank, IncrementalBert): # lint: long
     def __init__(self,
         every:int=500,   # Events from one copy to the next, at first; at least 1
         keep:int=10,     # Old heads at most; at least 1
-        share:float=.01, # What each head gives away of its weight after an event; in (0, 1]
+        share:float=.001, # What each head gives away of its weight after an event; in (0, 1]
         **bert,          # Settings of `IncrementalBert`
     ):
         super().__init__(**bert)
