@@ -10,7 +10,8 @@ import numpy as np
 from fastcore.basics import patch
 from numba import njit
 from .clock import Timed
-from .learner import IdLearner, Learner, Members, count, from_spec, share as part_of_one
+from .learner import (IdLearner, Learner, Members, count, from_spec,
+    share as part_of_one)
 from .mf_online import IncrementalMF
 from .settings import _SCALES, check_expert, experts_sweep
 
