@@ -59,12 +59,6 @@ class Bank:
     "Snapshots and their weights: what a bank of any learner needs."
     bank_rules = dict(every=count(1), keep=count(1), share=part_of_one)
 
-    def start_bank(self):
-        "No snapshot yet."
-        # events learned before it was taken, users and items that it knows
-        self.copies_ = np.zeros((0, 3), dtype=np.int64)
-        self.log_weights_,self.spacing_ = np.zeros(1),self.every
-
     def add_copy(self,
         copies,  # The snapshots so far, a list
         new,     # One more
@@ -88,12 +82,22 @@ class Bank:
         self.spacing_ *= 2
         return self.copies_[:,0]%self.spacing_==0
 
-    @property
-    def weights_(self)->np.ndarray: # Sum 1; shape (1 + len(copies_),)
-        "How much the learner of now, and each snapshot, counts."
-        self.ready()
-        w = np.exp(self.log_weights_)
-        return w/w.sum()
+
+
+# %% ../nbs/53a_bank.ipynb #6658e0ec
+@patch
+def start_bank(self:Bank):
+    "No snapshot yet."
+    # events learned before it was taken, users and items that it knows
+    self.copies_ = np.zeros((0, 3), dtype=np.int64)
+    self.log_weights_,self.spacing_ = np.zeros(1),self.every
+
+@patch(as_prop=True)
+def weights_(self:Bank)->np.ndarray: # Sum 1; shape (1 + len(copies_),)
+    "How much the learner of now, and each snapshot, counts."
+    self.ready()
+    w = np.exp(self.log_weights_)
+    return w/w.sum()
 
 # %% ../nbs/53a_bank.ipynb #3769ffcb
 class SnapshotBank(Bank, IdLearner): # lint: long
@@ -134,12 +138,6 @@ class SnapshotBank(Bank, IdLearner): # lint: long
         self.start_bank()
         self.take(Members([self.inner()], type(self).__name__))
 
-    def take(self, members): # the learner of now and its snapshots
-        members.adopt(self)
-        self.learners_ = members
-
-    def grow(self, n_users, n_items): self.learners_[0].grow(*self._met)
-
     def columns(self, users, items, y, learn): # what each says; snapshots first: they abstain
         given = np.empty((len(users), len(self.learners_)))
         one = np.empty(len(users))
@@ -157,6 +155,14 @@ class SnapshotBank(Bank, IdLearner): # lint: long
             *_SCALES[self.loss], self.loss=='logistic', float(self.share), learn)
 
 # %% ../nbs/53a_bank.ipynb #caf7a24b
+@patch
+def take(self:SnapshotBank, members): # the learner of now and its snapshots
+    members.adopt(self)
+    self.learners_ = members
+
+@patch
+def grow(self:SnapshotBank, n_users, n_items): self.learners_[0].grow(*self._met)
+
 @patch
 def _learn_rows(self:SnapshotBank, users, items, y, known, method, weight=None):
     preds,a = [],0
