@@ -4,7 +4,7 @@ import numpy as np, pytest, torch
 from sklearn.base import clone
 from helpers import state
 from recinc_nb import BankBert, BiasBaseline, ClockFilter, GaussianMF, IncrementalMF, ISGD, Learner, OnlineExperts, Reservoir, SnapshotBank, drift_stream, results
-from recinc_nb.bank import bank_sweep, share_weights
+from recinc_nb.bank import Bank, bank_sweep, share_weights
 from recinc_nb.heads import head_chances
 
 world = drift_stream(600, n_users=40, n_items=30, drift='sudden', seed=3)
@@ -84,6 +84,16 @@ def test_copies_lie_evenly_and_predictions_stay():
         assert len(at)<=4 and (np.diff(at, prepend=0)==m.spacing_).all() and len(m.weights_)==len(at)+1
     plain = IncrementalMF(n_factors=2).partial_fit(world[:160])
     np.testing.assert_array_equal(m.learners_[0].user_factors_, plain.user_factors_) # the learner of now learns as if alone
+
+
+def test_weights_go_with_their_copies():
+    bank = Bank()
+    bank.every,bank.keep = 10,2
+    bank.start_bank()
+    copies = bank.add_copy(bank.add_copy([], 'a', 10), 'b', 20)
+    bank.log_weights_ = np.array([0., -1., -2.])
+    assert bank.add_copy(copies, 'c', 30)==['b'] and bank.copies_[:,0].tolist()==[20] and bank.spacing_==20
+    np.testing.assert_allclose(bank.log_weights_, [0., -2 + np.log(2)])
 
 
 def test_a_stranger_to_a_copy_gets_what_the_learner_of_now_says():
