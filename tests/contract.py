@@ -1,7 +1,7 @@
 """One table of learners of ids: every promise of the contract is tried over all of them (test_learners, test_remedies, test_threads)."""
 import numpy as np, pandas as pd, pytest
 from recinc_nb import (BPRMF, ISGD, RAISGD, BiasBaseline, ClockFilter, ClockItems, GaussianMF, HybridStack, ImplicitALS, IncrementalALS, IncrementalMF, ItemItem, L2SP, MFStrategy,
-                       OnlineExperts, OnlineStack, Popularity, RankStack, Reservoir, RunningMean, SoftmaxMF, TextFilter, TextRidge, VisitStack)
+                       OnlineExperts, OnlineStack, Popularity, RankStack, Reservoir, RunningMean, SnapshotBank, SoftmaxMF, TextFilter, TextRidge, VisitStack)
 from recinc_nb.hybrid import text_features
 
 LEARNERS = {
@@ -15,8 +15,9 @@ LEARNERS = {
     'mf, at most 4 rows': IncrementalMF(n_factors=3, max_rows=4), 'isgd': ISGD(n_factors=3), 'raisgd': RAISGD(n_factors=3, n_negatives=2),
     'bpr': BPRMF(n_factors=3), 'implicit als': ImplicitALS(n_factors=3), 'softmax': SoftmaxMF(n_factors=3), 'rank stack': RankStack(n_factors=3),
     'clock items': ClockItems(memory=30.), 'visit stack': VisitStack(n_factors=3),
+    'bank': SnapshotBank(IncrementalMF(n_factors=3), every=20, keep=3), 'bank of labels': SnapshotBank(BiasBaseline(target='label'), every=25, keep=2),
     'text ridge': TextRidge(base=BiasBaseline()), 'text filter': TextFilter(), 'hybrid stack': HybridStack()}
-MOVE_OLD_ROWS = {'mf, at most 4 rows', 'bpr', 'softmax', 'rank stack', 'visit stack'} # they take rows away, or push other items down
+MOVE_OLD_ROWS = {'mf, at most 4 rows', 'bpr', 'softmax', 'rank stack', 'visit stack', 'bank', 'bank of labels'} # they take rows or snapshots away, or push other items down
 every = pytest.mark.parametrize('name', LEARNERS)
 
 # Settings that change what a learner does: with these, too, it is cut, saved and resumed to the last bit (test_learners).
@@ -29,6 +30,7 @@ WITH_TEXT = {
     'one mood': TextFilter(memory=(30.,), mood=(.2,), n_factors=0), 'stack with text': HybridStack(F, [BiasBaseline(), IncrementalALS(n_factors=2)]),
     'likes': HybridStack(F, [BiasBaseline()], like_from=4.)}
 SETTINGS = {
+    'bank of a filter': SnapshotBank(GaussianMF(n_factors=2), every=30, share=.1), 'bank of a ridge': SnapshotBank(IncrementalALS(n_factors=2), every=40, keep=2),
     'faded biases': BiasBaseline(shrink_user=2., decay_item=.9), 'both': MFStrategy(n_factors=5), 'items, logistic': MFStrategy('items', 4, loss='logistic'),
     'biases alone': MFStrategy('biases', 7, n_factors=4),
     'users and item biases': MFStrategy('users and item biases', 9, n_factors=3, remedies=pull(.5, 9)),

@@ -278,7 +278,7 @@ def test_grow_rows(sizes):
 def other(m, name):
     "Another value that the setting may have."
     x = getattr(m, name)
-    if name in ('learners', 'base', 'features', 'users', 'items', 'remedies', 'learn'): return None
+    if name in ('learners', 'learner', 'base', 'features', 'users', 'items', 'remedies', 'learn'): return None
     if isinstance(x, bool): return not x
     if isinstance(x, tuple) and x and isinstance(x[0], float): return tuple(.9*o for o in x)
     return dict(loss={'squared': 'logistic', 'logistic': 'squared'}, rank_by={'product': 'distance'}, target={'rating': 'label', 'label': 'rating'}).get(name, {}).get(x) or (
@@ -324,7 +324,7 @@ def test_unknown_and_bad_settings_are_refused_and_change_nothing(name):
     with pytest.raises(ValueError, match='colour'): m.set_params(colour='red')
     for o,rule in m.rules.items():
         for bad in ('a', -1e9, math.nan, [1]):
-            if rule[0].__name__ and o not in ('users', 'items', 'learners', 'features', 'base', 'update'):
+            if rule[0].__name__ and o not in ('users', 'items', 'learners', 'learner', 'features', 'base', 'update'):
                 with pytest.raises(ValueError, match=o): m.set_params(**{o: bad})
     assert state(m)==before
 
