@@ -27,6 +27,7 @@ _where = dict(
     bert_online=['IncrementalBert', 'UpdatePolicy'],
     lora=['LoRA', 'TwinLoRA'],
     blocks=['BlockLoop'],
+    drift=['ADWIN', 'ForgetOnDrift', 'PageHinkley'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     live=['live_page'],
     race=['race_log'],

@@ -23,6 +23,7 @@ from .text import item_vectors as item_vectors
 from .bert_online import IncrementalBert as IncrementalBert, UpdatePolicy as UpdatePolicy
 from .lora import LoRA as LoRA, TwinLoRA as TwinLoRA
 from .blocks import BlockLoop as BlockLoop
+from .drift import ADWIN as ADWIN, ForgetOnDrift as ForgetOnDrift, PageHinkley as PageHinkley
 from .hybrid import HybridStack as HybridStack, TextFilter as TextFilter, TextRidge as TextRidge, text_features as text_features
 from .live import live_page as live_page
 from .race import race_log as race_log

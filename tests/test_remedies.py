@@ -4,7 +4,7 @@ import numpy as np, pytest
 from sklearn.base import clone
 from contract import REMEDIED
 from helpers import state
-from recinc_nb import IncrementalMF, L2SP, Learner, Remedy, Reservoir, drift_stream
+from recinc_nb import ForgetOnDrift, IncrementalMF, L2SP, Learner, Remedy, Reservoir, drift_stream
 from recinc_nb.learner import _pulls, hash_unit
 
 
@@ -30,7 +30,7 @@ class Harmless(Remedy):
 
 KINDS = {'none': (), 'replay': (Reservoir(size=20, k=2),), 'pull': (L2SP(.3, after=30),), 'renewed pull': (L2SP(.3, after=10, every=37),),
          'both': (Reservoir(size=15, k=1, seed=3), L2SP(.2, after=50)), 'projection': (Harmless(),),
-         'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless())}
+         'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless()), 'drift': (ForgetOnDrift(.3, delta=1., every=70), Reservoir(size=15, k=1))}
 world = drift_stream(240, n_users=15, n_items=12, seed=4, drift='sudden')
 
 @pytest.mark.parametrize('name,kind', itertools.product(REMEDIED, KINDS))
