@@ -21,16 +21,16 @@ def adwin_merge(
     held,   # Buckets in each row; uint64
 ):          # The highest row that received a bucket; 0 for none
     "Equation (3), wherever a row has one bucket too many."
-    r,n,one = np.uint64(0),1.,np.uint64(1)
+    r,n,one,two = np.uint64(0),1.,np.uint64(1),np.uint64(2)
     full = np.uint64(total.shape[1])
     while held[r]==full:
         d,up = (total[r,0] - total[r,1])/n,r+one
         total[up,held[up]] = total[r,0] + total[r,1]
         spread[up,held[up]] = spread[r,0] + spread[r,1] + n/2*(d*d)
         held[up] += one
-        for j in range(2, total.shape[1]):
-            total[r,j-2],spread[r,j-2] = total[r,j],spread[r,j]
-        held[r] -= np.uint64(2)
+        for j in range(two, full):
+            total[r,j-two],spread[r,j-two] = total[r,j],spread[r,j]
+        held[r] -= two
         r,n = up,2*n
     return np.int64(r)
 
@@ -67,7 +67,7 @@ def adwin_cut( # lint: long
 @njit(error_model='numpy', cache=True)
 def adwin_sweep( # lint: long
     xs,     # Numbers; shape (n,), float64
-    alarms, # Receives 1 for a rise, -1 for a fall, 0 for neither; shape (n,), float64
+    alarms, # Receives 1 for a rise, -1 for a fall, 0 for neither; shape (n,), int8
     total,  # As for `adwin_merge`
     spread, # As for `adwin_merge`
     held,   # As for `adwin_merge`
@@ -79,7 +79,7 @@ def adwin_sweep( # lint: long
 ):
     "ADWIN2 for n numbers, one after the other; changes all but `xs` in place."
     width,whole,var,since,alarm = state[0],state[1],state[2],np.int64(state[3]),state[4]
-    top = np.int64(0)
+    top,full = np.int64(0),np.uint64(total.shape[1])
     for r in range(len(held)):
         if held[r]>0: top = np.int64(r)
     for t in range(len(xs)):
@@ -93,7 +93,7 @@ def adwin_sweep( # lint: long
         width += 1
         if width>1: var += (width-1)*(x - whole/(width-1))*(x - whole/(width-1))/width
         whole += x
-        top = max(top, adwin_merge(total, spread, held))
+        if held[0]==full: top = max(top, adwin_merge(total, spread, held))
         since += 1
         if since==clock:
             since = np.int64(0)
@@ -118,7 +118,7 @@ def adwin_sweep( # lint: long
 @njit(error_model='numpy', cache=True)
 def page_hinkley_sweep( # lint: long
     xs,        # Numbers; shape (n,), float64
-    alarms,    # Receives 1 for a rise, -1 for a fall, 0 for neither; shape (n,), float64
+    alarms,    # Receives 1 for a rise, -1 for a fall, 0 for neither; shape (n,), int8
     state,     # Count, mean, rising sum, its minimum, falling sum, its maximum, last alarm
     delta,     # Δ of equation (4); unit of the numbers
     threshold, # How far a sum may leave its extreme; unit of the numbers
@@ -163,9 +163,9 @@ class DriftDetector(BaseEstimator):
             f"{type(self).__name__}: got shape {xs.shape}, and {int((~good).sum())} numbers "
             "that are not finite; give a list of finite numbers")
         if not hasattr(self, 'state_'): self.start()
-        out = np.empty(len(xs))
+        out = np.empty(len(xs), dtype=np.int8)
         self.sweep(xs, out)
-        return out.astype(np.int8)
+        return out
 
     def update(self,
         x:float, # A number
