@@ -17,12 +17,17 @@ SETTINGS = [(ADWIN, {}), (ADWIN, dict(delta=.3, clock=1)), (ADWIN, dict(delta=1e
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_same_as_river(cls, kw, kind):
     river = pytest.importorskip('river.drift', reason='river is missing: pip install river')
-    xs,ours,theirs,raised = numbers(kind),cls(**kw),getattr(river, cls.__name__)(**kw),[]
+    xs,ours,theirs,raised,windows = numbers(kind),cls(**kw),getattr(river, cls.__name__)(**kw),[],[]
     for x in xs.tolist():
         theirs.update(x)
         raised.append(theirs.drift_detected)
+        if cls is ADWIN and theirs.drift_detected: windows.append((theirs.width, theirs.estimation, theirs.variance))
     np.testing.assert_array_equal(ours.updates(xs)!=0, raised)
     if cls is ADWIN:
+        again,at = cls(**kw),np.flatnonzero(raised)+1 # what is left of a window when an alarm comes: only there the spreads of buckets count
+        for piece,window in zip(np.split(xs, at), windows):
+            again.updates(piece)
+            np.testing.assert_allclose([again.width_, again.mean_, again.state_[2]], window, rtol=1e-7, atol=1e-9)
         assert ours.width_==theirs.width
         np.testing.assert_allclose([ours.mean_, ours.state_[2]], [theirs.estimation, theirs.variance], rtol=1e-9, atol=1e-12)
 
