@@ -31,6 +31,7 @@ _where = dict(
     replay=['Replay'],
     bank=['SnapshotBank'],
     heads=['BankBert'],
+    drift=['ADWIN', 'ForgetOnDrift', 'PageHinkley'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     meta=['meta_gradient', 'user_posterior', 'user_prior'],
     live=['live_page'],

@@ -27,6 +27,7 @@ from .forgetting import score_matrix as score_matrix, transfer_measures as trans
 from .replay import Replay as Replay
 from .bank import SnapshotBank as SnapshotBank
 from .heads import BankBert as BankBert
+from .drift import ADWIN as ADWIN, ForgetOnDrift as ForgetOnDrift, PageHinkley as PageHinkley
 from .hybrid import HybridStack as HybridStack, TextFilter as TextFilter, TextRidge as TextRidge, text_features as text_features
 from .meta import meta_gradient as meta_gradient, user_posterior as user_posterior, user_prior as user_prior
 from .live import live_page as live_page

@@ -4,7 +4,7 @@ import numpy as np, pytest
 from sklearn.base import clone
 from contract import REMEDIED
 from helpers import state
-from recinc_nb import IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, drift_stream
+from recinc_nb import ForgetOnDrift, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, drift_stream
 from recinc_nb.learner import _pulls, hash_unit
 
 
@@ -30,7 +30,8 @@ class Harmless(Remedy):
 
 KINDS = {'none': (), 'replay': (Reservoir(size=20, k=2),), 'pull': (L2SP(.3, after=30),), 'renewed pull': (L2SP(.3, after=10, every=37),),
          'both': (Reservoir(size=15, k=1, seed=3), L2SP(.2, after=50)), 'projection': (Harmless(),),
-         'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless()), 'even': (Replay(20, 2, weight=1., soft=0.),),
+         'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless()), 'drift': (ForgetOnDrift(.3, delta=1., every=70), Reservoir(size=15, k=1)),
+         'even': (Replay(20, 2, weight=1., soft=0.),),
          'window': (Replay(30, 1, 'recent', weight=1., soft=0., seed=3), L2SP(.2, after=50)), 'fading': (Replay(20, 3, 'fading', weight=1., soft=0.), Harmless())}
 SOFT = {'even': (Replay(20, 2),), 'window': (Replay(30, 1, 'recent', .3, .8, 3), L2SP(.2, after=50)), 'fading': (Replay(20, 3, 'fading', weight=.7, soft=1.),)}
 world = drift_stream(240, n_users=15, n_items=12, seed=4, drift='sudden')

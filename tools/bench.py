@@ -2,7 +2,8 @@
 
 On MovieLens-100K, in pairs that alternate: seconds of `prequential` without its metrics over those of one
 `predict_learn` on the same events. Then seconds for drift streams of a million events, microseconds per positive of
-`prequential_topn`, and CPU microseconds per event of `ClockFilter` beside `IncrementalMF`. `samples` times
+`prequential_topn`, CPU microseconds per event of `ClockFilter` beside `IncrementalMF`, and million numbers per
+CPU second of the detectors of drift beside river's, in pairs that alternate. `samples` times
 the sampling of a buffer, `replayed` the remedies that replay. Writes recinc_nb/results/protocol_speed.json and sample_speed.json. The learner itself is timed by `python tools/speed.py`.
 """
 import gc, time
@@ -11,6 +12,7 @@ import numpy as np
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
 from recinc_nb.clock import ClockFilter
 from recinc_nb.core import progress, scale
+from recinc_nb.drift import ADWIN, PageHinkley
 from recinc_nb.learner import Reservoir
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.protocol import prequential
@@ -102,6 +104,25 @@ def replayed():
         once()
         return spread([once() for _ in range(scale(7, 2))], 2)
     for name,remedies in (('naive', ()), ('Reservoir', (Reservoir(20_000),)), ('Replay', (Replay(),))): yield name, lambda: run(remedies)
+
+@record.part(('detectors, million numbers per CPU second',))
+def detectors():
+    "Million numbers per CPU second of `updates`, and of river's loop over `update`, on coins; and the ratio of both, in pairs that alternate."
+    from river import drift
+    coins = (np.random.default_rng(0).random(scale(500_000, 2_000))<.3)*1.
+    for cls in (ADWIN, PageHinkley):
+        def run(cls=cls):
+            def theirs(listed=coins.tolist(), one=getattr(drift, cls.__name__)()):
+                for x in listed: one.update(x)
+            cls().updates(coins) # compile
+            calls,took = dict(ours=lambda: cls().updates(coins), river=theirs),[]
+            def cpu(f):
+                start = time.process_time()
+                f()
+                return time.process_time() - start
+            for n in range(scale(9, 2)): took.append({o: cpu(calls[o]) for o in (calls if n%2 else reversed(calls))})
+            return {**{o: spread([len(coins)/t[o]/1e6 for t in took], 2) for o in calls}, 'ratio': spread([t['river']/t['ours'] for t in took], 1)}
+        yield cls.__name__, run
 
 
 if __name__=='__main__': record.main()
