@@ -28,6 +28,7 @@ _where = dict(
     lora=['LoRA', 'TwinLoRA'],
     blocks=['BlockLoop'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
+    ewc=['EWC', 'SynapticIntelligence', 'fisher_diagonal'],
     live=['live_page'],
     race=['race_log'],
 )

@@ -24,6 +24,7 @@ from .bert_online import IncrementalBert as IncrementalBert, UpdatePolicy as Upd
 from .lora import LoRA as LoRA, TwinLoRA as TwinLoRA
 from .blocks import BlockLoop as BlockLoop
 from .hybrid import HybridStack as HybridStack, TextFilter as TextFilter, TextRidge as TextRidge, text_features as text_features
+from .ewc import EWC as EWC, SynapticIntelligence as SynapticIntelligence, fisher_diagonal as fisher_diagonal
 from .live import live_page as live_page
 from .race import race_log as race_log
 

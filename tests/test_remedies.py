@@ -4,7 +4,7 @@ import numpy as np, pytest
 from sklearn.base import clone
 from contract import REMEDIED
 from helpers import state
-from recinc_nb import IncrementalMF, L2SP, Learner, Remedy, Reservoir, drift_stream
+from recinc_nb import EWC, IncrementalMF, L2SP, Learner, Remedy, Reservoir, SynapticIntelligence, drift_stream
 from recinc_nb.learner import _pulls, hash_unit
 
 
@@ -30,6 +30,8 @@ class Harmless(Remedy):
 
 KINDS = {'none': (), 'replay': (Reservoir(size=20, k=2),), 'pull': (L2SP(.3, after=30),), 'renewed pull': (L2SP(.3, after=10, every=37),),
          'both': (Reservoir(size=15, k=1, seed=3), L2SP(.2, after=50)), 'projection': (Harmless(),),
+         'ewc': (EWC(.3, after=30),), 'online ewc': (EWC(.3, after=10, every=37, decay=.8, size=25),), 'synaptic': (SynapticIntelligence(.3, after=30),),
+         'online synaptic': (SynapticIntelligence(.3, after=10, every=37),), 'ewc and replay': (Reservoir(size=20, k=2), EWC(.3, after=20, every=50)),
          'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless())}
 world = drift_stream(240, n_users=15, n_items=12, seed=4, drift='sudden')
 
