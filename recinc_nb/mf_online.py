@@ -87,8 +87,8 @@ def mf_sweep( # lint: long
             item.weight[i] = rates.decay_item*item.weight[i] + w
             user.bias[u] += w*e/(h*(user.weight[u] + rates.shrink_user))
             item.bias[i] += w*e/(h*(item.weight[i] + rates.shrink_item))
-            if each is None: row_step(user.factors, u, item.factors, i, hold,
-                w*step*slid/(one + w*step*h*size))
+            if each is None: row_step(user.factors, u, item.factors, i,
+                hold, w*step*slid/(one + w*step*h*size))
     mean[0],mean[1] = total,count
 
 # %% ../nbs/31_mf_online.ipynb #a3222327
