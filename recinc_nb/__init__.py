@@ -34,6 +34,7 @@ _where = dict(
     drift=['ADWIN', 'ForgetOnDrift', 'PageHinkley'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     meta=['meta_gradient', 'user_posterior', 'user_prior'],
+    ewc=['EWC', 'SynapticIntelligence', 'fisher_diagonal'],
     live=['live_page'],
     race=['race_log'],
 )

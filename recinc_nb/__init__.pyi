@@ -30,6 +30,7 @@ from .heads import BankBert as BankBert
 from .drift import ADWIN as ADWIN, ForgetOnDrift as ForgetOnDrift, PageHinkley as PageHinkley
 from .hybrid import HybridStack as HybridStack, TextFilter as TextFilter, TextRidge as TextRidge, text_features as text_features
 from .meta import meta_gradient as meta_gradient, user_posterior as user_posterior, user_prior as user_prior
+from .ewc import EWC as EWC, SynapticIntelligence as SynapticIntelligence, fisher_diagonal as fisher_diagonal
 from .live import live_page as live_page
 from .race import race_log as race_log
 

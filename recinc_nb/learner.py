@@ -303,7 +303,7 @@ class _Configured(BaseEstimator): # lint: long
             f"{type(self).__name__}: remedies is {self.remedies!r}; give a tuple of remedies, "
             "such as (Reservoir(),)")
         for a,b in combinations(self.remedies, 2):
-            if why := a.clash(b):
+            if why := a.clash(b) or b.clash(a):
                 raise ValueError(f"{type(self).__name__}: remedies hold two {why}")
 
     def begin(self): pass    # make empty tables
@@ -951,7 +951,7 @@ def _pulls(remedies):
                     f"remedies: two pulls on {o} whose anchors have {len(a)} and {len(b)} "
                     "rows; use one")
                 out[o] = (s*a + t*b)/(s+t),s+t
-    return {o: x for o,x in out.items() if np.any(np.asarray(x[1])>0)}
+    return {o: x for o,x in out.items() if np.ndim(x[1]) or x[1]>0}
 
 # %% ../nbs/12a_learner.ipynb #1837cfde
 class SeenItems: # lint: long

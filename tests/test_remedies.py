@@ -4,7 +4,7 @@ import numpy as np, pytest
 from sklearn.base import clone
 from contract import REMEDIED
 from helpers import state
-from recinc_nb import ForgetOnDrift, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, drift_stream
+from recinc_nb import EWC, ForgetOnDrift, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, SynapticIntelligence, drift_stream
 from recinc_nb.learner import _pulls, hash_unit
 
 
@@ -30,6 +30,8 @@ class Harmless(Remedy):
 
 KINDS = {'none': (), 'replay': (Reservoir(size=20, k=2),), 'pull': (L2SP(.3, after=30),), 'renewed pull': (L2SP(.3, after=10, every=37),),
          'both': (Reservoir(size=15, k=1, seed=3), L2SP(.2, after=50)), 'projection': (Harmless(),),
+         'ewc': (EWC(.3, after=30),), 'online ewc': (EWC(.3, after=10, every=37, decay=.8, size=25),), 'synaptic': (SynapticIntelligence(.3, after=30),),
+         'online synaptic': (SynapticIntelligence(.3, after=10, every=37),), 'ewc and replay': (Reservoir(size=20, k=2), EWC(.3, after=20, every=50)),
          'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless()), 'drift': (ForgetOnDrift(.3, delta=1., every=70), Reservoir(size=15, k=1)),
          'even': (Replay(20, 2, weight=1., soft=0.),),
          'window': (Replay(30, 1, 'recent', weight=1., soft=0., seed=3), L2SP(.2, after=50)), 'fading': (Replay(20, 3, 'fading', weight=1., soft=0.), Harmless())}
