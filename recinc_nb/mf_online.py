@@ -25,8 +25,8 @@ class MFRates(NamedTuple):
     "Settings of a sweep; float32."
     lr:np.float32          # Step size of factors; 1/stars
     l2:np.float32          # Penalty on factors; stars
-    shrink_user:np.float32 # λ of equation (3) for users; events
-    shrink_item:np.float32 # λ for items; events
+    shrink_user:np.float32 # λ_b of equation (3) for users; events
+    shrink_item:np.float32 # λ_b for items; events
     decay_user:np.float32  # γ of equation (3) for users; in (0, 1]
     decay_item:np.float32  # γ for items; in (0, 1]
 
