@@ -1,11 +1,12 @@
-"""What a cross-encoder sees and costs, beside the bi-encoder and the null, with MiniLM: python tools/pair_runs.py
+"""What a cross-encoder sees and costs, beside the bi-encoder and the null, with MiniLM; and the programs of 42_bert and 42b_pair
+in twelve worlds that the chapters do not draw: python tools/pair_runs.py
 
 Some fifteen minutes of one idle core. Writes recinc_nb/results/pair.json. Milliseconds are of processor time in one thread, so that other work on the
 machine weighs less.
 """
-import copy, time
-from record import Record
-import numpy as np, torch
+import ast, copy, json, time
+from record import Record, root
+import numpy as np, torch, torch.nn.functional as F # noqa: F401, for a chapter that imports them in a block of its own
 from recinc_nb.baselines import BiasBaseline
 from recinc_nb.bert import PairCollator, PairModel, PrefixCollator, PrefixModel, last_decides
 from recinc_nb.bert_online import IncrementalBert, climb, lower_encoder
@@ -19,6 +20,7 @@ from recinc_nb.text import load_bert
 torch.set_num_threads(1)
 record = Record(__file__, 'pair', checkpoint='MiniLM')
 EVENTS,MOVIES = scale(640, 64),scale(640, 64)
+OTHERS = tuple(range(3, scale(15, 4))) # the chapters draw worlds 0 to 2
 DEPTH = 4  # layers below the cut of the split encoder; two stand above it
 PLACE = 96 # where an item begins in it, whatever the past; a past is shorter
 
@@ -48,6 +50,49 @@ def judge(y, p):
     return dict(auc=round(float(auc(y[half:], p[half:])), 4), log_loss=round(float(log_loss(y[half:], p[half:])), 4))
 
 def int8(bert): return torch.ao.quantization.quantize_dynamic(bert, {torch.nn.Linear}, dtype=torch.qint8)
+
+def chapter(name, words):
+    "What the cells of a notebook import, and what they call by these words."
+    known,words = dict(globals()),words.split()
+    def wanted(o):
+        return isinstance(o, (ast.Import, ast.ImportFrom)) or getattr(o, 'name', None) in words or (
+            isinstance(o, ast.Assign) and ast.unparse(o.targets[0]) in words)
+    for cell in json.loads((root/'nbs'/f'{name}.ipynb').read_text())['cells']:
+        if cell['cell_type']=='code':
+            exec(compile(ast.Module([o for o in ast.parse(''.join(cell['source'])).body if wanted(o)], []), name, 'exec'), known)
+    return known
+
+def rounded(**kw): return {k: round(float(v), 4) for k,v in kw.items()}
+
+@record.part(batch=16)
+def programs(seeds=OTHERS):
+    "The programs of 42_bert: AUC and log loss of the second half of 1,600 events; log loss in blocks of 160; what a turn of taste leaves of AUC."
+    here = chapter('42_bert', 'world tokenizer small_bert batch_of follow run verdict by_block turned decay_groups warmup learn follow_with_care')
+    def judged(y, p): return rounded(**here['verdict'](y, p)) | dict(blocks=[round(float(o), 4) for o in here['by_block']([(y, p, None)])])
+    def run(seed, **kw): return judged(*here['run'](seed, **kw)[:2])
+    def turn(seed, which):
+        y,*p = here['turned'](seed)
+        return judged(y, p[which]) | rounded(end=auc(y[-400:], p[which][-400:]))
+    def truth(seed):
+        rows,p = here['world'](1600, seed)
+        return judged(np.array([o[2] for o in rows]), p)
+    for seed in seeds:
+        yield dict(who='the truth', seed=seed), lambda: truth(seed)
+        yield dict(who='the program', seed=seed), lambda: run(seed)
+        yield dict(who='with care', seed=seed), lambda: run(seed, follow=here['follow_with_care'])
+        for n,who in enumerate(('goes on', 'stops at the turn')): yield dict(who=who, seed=seed), lambda: turn(seed, n)
+
+@record.part(batch=16)
+def readers(seeds=OTHERS):
+    "The readers of 42b_pair, in the same world: AUC and log loss of the second half of 1,600 events, and of 3,200."
+    here = chapter('42b_pair', 'small_bert encode tokenizer Together Apart follow')
+    makes = {'cross-encoder': here['Together'], 'bi-encoder, one past': lambda o: here['Apart'](o, True), 'bi-encoder, mean of likes': here['Apart']}
+    def run(make, seed, n):
+        y,p,_ = here['follow'](make(here['small_bert'](seed)), seed, n)
+        return rounded(auc=auc(y, p), log_loss=log_loss(y, p))
+    for seed in seeds:
+        for who,make in makes.items():
+            for n in (1600, 3200)[:1 if 'likes' in who else 2]: yield dict(who=who, events=n, seed=seed), lambda: run(make, seed, n)
 
 @record.part(events=EVENTS, batch=16)
 def order(seeds=(0, 1, 2)):
@@ -145,11 +190,23 @@ def latency():
         with torch.inference_mode():
             for pairs in asks(): s.below([i for _,i in pairs], 1) # the catalog is read before anybody asks
         return clocked(s)
+    def alone(make):
+        "A bi-encoder's past as one text; the items' vectors are stored before anybody asks."
+        bert,tokenizer = load_bert()
+        model,table = PairModel(make(bert)),{}
+        def vectors(texts): return model.embed(**tokenizer(texts, padding=True, return_tensors='pt'))
+        with torch.inference_mode():
+            for pairs in asks(): table.update((i, vectors([i])[0]) for _,i in pairs if i not in table)
+        def score(pairs):
+            past, = {p for p,_ in pairs}
+            return torch.stack([table[i] for _,i in pairs])@vectors([past])[0]
+        return clocked(score)
     yield 'tokens of a pair', tokens
     for name,make in (('fp32', lambda bert: bert), ('int8', int8)):
         yield f'pair, {name}', lambda: whole(PairModel, PairCollator, make)
         yield f'prefix, {name}', lambda: whole(PrefixModel, PrefixCollator, make)
         yield f'lower four layers apart, {name}', lambda: stored(make)
+        yield f'past alone, {name}', lambda: alone(make)
 
 
 if __name__=='__main__': record.main()
