@@ -129,18 +129,18 @@ def clock(f):
     return time.perf_counter()-start
 
 @cache
-def updates():
+def updates(update='top-2'):
     "A model after 100 updates, and how long they took."
-    model,out = IncrementalBert(update='top-2'),[]
+    model,out = IncrementalBert(update=update),[]
     for b in progress(list(movielens_100k().take(scale(3200, 96)).batches(BATCH)), 'updates', 'batch'):
         model.predict(b)
         out.append(clock(lambda: model.partial_fit(b)))
     return model,percentiles(out[1:])
 
 @cache
-def updated():
+def updated(update='top-2'):
     "That model, its stream, and 300 users with 100 candidates each."
-    (model,_),rng = updates(),np.random.default_rng(0)
+    (model,_),rng = updates(update),np.random.default_rng(0)
     users,items = [list(o.ids) for o in (model.users_, model.items_)]
     n = min(100, len(items))
     asks = [(users[rng.integers(len(users))], [items[k] for k in rng.choice(len(items), n, replace=False)]) for _ in range(scale(300, 4))]
@@ -151,8 +151,8 @@ def scores():
     model,_,asks = updated()
     return percentiles([clock(lambda: model.rank(*o)) for o in asks])
 
-def scores_after():
-    (model,stream,asks),out = updated(),[]
+def scores_after(update='top-2'):
+    (model,stream,asks),out = updated(update),[]
     for o,b in zip(asks[:40], stream.batches(BATCH)):
         model.partial_fit(b)
         out.append(clock(lambda: model.rank(*o)))
@@ -175,6 +175,8 @@ def latency():
     yield 'update of 32 events, top-2', lambda: updates()[1]
     yield 'score 100 candidates, bi-encoder, vectors stored', scores
     yield 'score 100 candidates, bi-encoder, right after an update of top-2', scores_after
+    yield 'update of 32 events, head', lambda: updates('head')[1]
+    yield 'score 100 candidates, bi-encoder, right after an update of head', lambda: scores_after('head')
     for history in (10, 2): yield f'score 100 candidates, cross-encoder, history {history}, bfloat16', lambda: cross(history)
 
 
@@ -225,7 +227,8 @@ PARTS = {f'{a:,}-{b:,}': slice(*scale((a, b), (0, 64))) for a,b in ((0, 900), (9
 FOLLOW = { # name in tables: the learner, and rows per call
     'not learning': (lambda: head(head_lr=0.), 16),
     'biases': (lambda: BiasBaseline(), 1), 'logistic factorization': (lambda: IncrementalMF(loss='logistic'), 1),
-    'head': (lambda: head(), 16),
+    'head': (lambda: head(), 16), 'head, event by event': (lambda: head(), 1),
+    'head, with the biases, event by event': (lambda: head(prior=BiasBaseline(target='label')), 1),
     **{f'head, with the ids{", event by event" if n==1 else ""}{f", seed {seed}" if seed else ""}':
        (lambda seed=seed: head(prior=IncrementalMF(loss='logistic', seed=seed)), n) for n,seeds in ((16, (0, 1, 2)), (1, (0,))) for seed in seeds}}
 
