@@ -9,7 +9,7 @@ __all__ = ['SIDES', 'BlockRun', 'follow_blocks', 'gate_slope']
 from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
-from .learner import above, at_least, check_settings, count, optional, share
+from .learner import at_least, check_settings, count, finite, optional
 from .mf_online import IncrementalMF
 from .streams import Stream
 
@@ -47,7 +47,7 @@ def follow_blocks( # lint: long
         now = events.iloc[a:a+block]
         out.append(m.predict(now))
         if gate=='learned' and moved: g = _turn_gate(m, *moved, now, g)
-        old = _copied(m) if a else None
+        old = _copied(m) if a and gate!=1 else None
         if a and start<1: m = _shrunk(m, model, start, noise, rng)
         data = events.iloc[0 if keep is None else max(0, a-keep):a+block]
         for _ in range(passes):
@@ -108,6 +108,19 @@ def _turn_gate(m, old, new, block, g, rate=2., steps=5):
     return g
 
 # %% ../nbs/55_transfer.ipynb #cd1cb2a3
-_FOLLOW = dict(block=count(1), keep=optional(count()), passes=count(1), start=share, noise=at_least(0))
-def _check_follow(model, stream, block, keep, passes, start, noise, gate):
-    pass
+_part = (lambda x: finite[0](x) and 0<=x<=1), 'a number from 0 to 1'
+_RULES = dict(block=count(1), keep=optional(count()), passes=count(1), start=_part,
+    noise=at_least(0), gate=_part)
+def _check_follow(model, stream, *given):
+    dials = dict(zip(('block', 'keep', 'passes', 'start', 'noise', 'gate'), given))
+    if dials['gate']=='learned': dials['gate'] = .5
+    if not isinstance(model, IncrementalMF) or model.target!='rating': raise TypeError(
+        f"follow_blocks: model is {model!r}; give an IncrementalMF with the squared loss")
+    if not isinstance(stream, Stream) or not len(stream): raise TypeError(
+        f"follow_blocks: stream is {type(stream).__name__}; give a Stream with events")
+    if 'rating' not in stream.events or tuple(stream.rating_range)!=(1, 5): raise ValueError(
+        "follow_blocks: the stream has no ratings from 1 to 5; give one that has")
+    check_settings(type('follow_blocks', (), dials)(), **_RULES)
+    if dials['start']==0 and dials['gate']!=1: raise ValueError(
+        f"follow_blocks: start is 0, and gate {given[-1]!r}; a model that begins anew has "
+        "no rows to stop halfway from; leave gate at 1")
