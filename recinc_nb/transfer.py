@@ -67,7 +67,7 @@ def follow_blocks( # lint: long
         now = events.iloc[a:a+block]
         out.append(m.predict(now))
         if gate=='learned' and moved: g = _turn_gate(m, *moved, now, g)
-        old = _copied(m) if a else None
+        old = _copied(m) if a and gate!=1 else None
         if a and start<1: m = _shrunk(m, model, start, noise, rng)
         data = events.iloc[0 if keep is None else max(0, a-keep):a+block]
         for _ in range(passes):
