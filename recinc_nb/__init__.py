@@ -29,6 +29,7 @@ _where = dict(
     blocks=['BlockLoop'],
     forgetting=['score_matrix', 'transfer_measures'],
     replay=['Replay'],
+    transfer=['follow_blocks', 'gate_slope'],
     bank=['SnapshotBank'],
     heads=['BankBert'],
     drift=['ADWIN', 'ForgetOnDrift', 'PageHinkley'],

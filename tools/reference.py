@@ -15,8 +15,7 @@ ERRATA,GLOSSARY,REFERENCES = (NBS/f'{o}.ipynb' for o in ('82_errata', '83_glossa
 PAGES = ERRATA, GLOSSARY, REFERENCES
 
 # The errors that no page shows yet: the number of the chapter that will, or none where nothing can be run
-COMING = {'22': 'E1.17', '40': 'E3.1 E3.20', '45': 'E2.11', '55': 'E1.3',
-    '56': 'E1.1', '60': 'E3.2 E3.3 E3.4 E3.15', '61': 'E3.21', '72': 'E0.22', '73': 'E1.18',
+COMING = {'22': 'E1.17', '40': 'E3.1 E3.20', '45': 'E2.11', '60': 'E3.2 E3.3 E3.4 E3.15', '61': 'E3.21', '72': 'E0.22', '73': 'E1.18',
     '': 'E0.3 E0.18 E0.23 E1.10 E1.14 E2.3 E2.15 E2.16'}
 COMING = {id: number for number,ids in COMING.items() for id in ids.split()}
 
