@@ -29,6 +29,7 @@ _where = dict(
     blocks=['BlockLoop'],
     forgetting=['score_matrix', 'transfer_measures'],
     replay=['Replay'],
+    distill=['AGEM', 'Distill'],
     bank=['SnapshotBank'],
     heads=['BankBert'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
