@@ -25,6 +25,7 @@ from .lora import LoRA as LoRA, TwinLoRA as TwinLoRA
 from .blocks import BlockLoop as BlockLoop
 from .forgetting import score_matrix as score_matrix, transfer_measures as transfer_measures
 from .replay import Replay as Replay
+from .distill import AGEM as AGEM, Distill as Distill
 from .bank import SnapshotBank as SnapshotBank
 from .heads import BankBert as BankBert
 from .hybrid import HybridStack as HybridStack, TextFilter as TextFilter, TextRidge as TextRidge, text_features as text_features

@@ -22,7 +22,7 @@ def soften(
     scores:np.ndarray,    # Logits; shape (…, K), K at least 1, finite
     temperature:float=1., # T; above 0
 )->np.ndarray:            # Probabilities along the last axis; shape of `scores`
-    "Softmax at a temperature: equation (1). Raises `ValueError` for a temperature of 0 or less."
+    "Softmax at a temperature: equation (1). Raises `ValueError` for one that is not above 0."
     if not 0<temperature<np.inf: raise ValueError(
         f"soften: temperature is {temperature!r}; use a finite number above 0")
     return softmax(np.asarray(scores, dtype=np.float64)/temperature)
@@ -143,8 +143,8 @@ def begin(self:Distill, learner):
         f"Distill: {name} learns from likes alone, and a softened like is not one; use a "
         "learner of ratings or of labels")
     if isinstance(learner, Timed): raise TypeError(
-        f"Distill: {name} must be told the time, and a copy is asked without it; use a learner "
-        "that keeps no clock")
+        f"Distill: {name} must be told the time, and a copy is asked without it; use a "
+        "learner that keeps no clock")
     self.learner_,self.teacher_ = learner,None
 
 # %% ../nbs/53_distill.ipynb #bc6af493
@@ -192,7 +192,8 @@ class AGEM(Replay): # lint: long
         at = at[self.kept_['user'][at]>=0] if 'user' in self.kept_ else at
         ref = self.reference({o: x[at] if isinstance(x, np.ndarray) else [x[n] for n in at]
             for o,x in self.kept_.items()}) if len(at) else {}
-        bent = harmless({o: g for o,(_,g) in grads.items()}, {o: ref[o] for o in ref if o in grads})
+        bent = harmless({o: g for o,(_,g) in grads.items()},
+            {o: r for o,r in ref.items() if o in grads})
         return {o: (rows, bent[o]) for o,(rows,_) in grads.items()}
 
     def reference(self,
@@ -201,13 +202,14 @@ class AGEM(Replay): # lint: long
         "The direction in which the loss of old events grows."
         y,weight = old['y'],old['weight']
         rows = {o: x for o,x in old.items() if o not in ('y', 'weight', 'then')}
-        if hasattr(self.learner_, 'gradients'): return self.learner_.gradients(rows, y, weight)
+        if hasattr(self.learner_, 'gradients'):
+            return self.learner_.gradients(rows, y, weight)
         u,i,p = rows['user'],rows['item'],self.learner_.params()
         slope = weight*(self.learner_.score_rows(rows) - y)/weight.sum()
         out = {o: np.zeros_like(x) for o,x in p.items()}
-        for (o,x),row,other in zip(out.items(), (u, i), ('item', 'user')):
-            col = i if other=='item' else u
-            np.add.at(x, row, (slope[:,None]*p[f'{other}_factors'][col]).astype(x.dtype))
+        for o,row,other in (('user_factors', u, p['item_factors'][i]),
+                ('item_factors', i, p['user_factors'][u])):
+            np.add.at(out[o], row, (slope[:,None]*other).astype(np.float32))
         return out
 
 # %% ../nbs/53_distill.ipynb #ebec4591
@@ -215,8 +217,8 @@ class AGEM(Replay): # lint: long
 def begin(self:AGEM, learner):
     Replay.begin(self, learner)
     if not hasattr(learner, 'gradients') and not isinstance(learner, IncrementalMF):
-        raise TypeError(f"AGEM: {type(learner).__name__} takes no gradient steps that could be "
-            "bent; use IncrementalMF or IncrementalBert")
+        raise TypeError(f"AGEM: {type(learner).__name__} takes no gradient steps that could "
+            "be bent; use IncrementalMF or IncrementalBert")
     self.learner_ = learner
 
 # %% ../nbs/53_distill.ipynb #c9d01644

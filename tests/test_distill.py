@@ -1,8 +1,7 @@
 """Temperatures, teachers and bent steps: formulas, what a copy knows, and BERT."""
 import copy
 import numpy as np, pytest, torch
-from helpers import state
-from recinc_nb import AGEM, ClockFilter, Distill, IncrementalBert, IncrementalMF, Learner, MFStrategy, Replay, drift_stream
+from recinc_nb import AGEM, ClockFilter, Distill, IncrementalBert, IncrementalMF, MFStrategy, Replay, drift_stream
 from recinc_nb.distill import distill_slope, harmless, soften
 
 world = drift_stream(240, n_users=15, n_items=12, seed=4, drift='sudden')

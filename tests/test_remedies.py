@@ -4,7 +4,7 @@ import numpy as np, pytest
 from sklearn.base import clone
 from contract import REMEDIED
 from helpers import state
-from recinc_nb import AGEM, Distill, GaussianMF, IncrementalMF, ISGD, ClockFilter, L2SP, Learner, Remedy, Replay, Reservoir, drift_stream
+from recinc_nb import AGEM, Distill, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, drift_stream
 from recinc_nb.learner import _pulls, hash_unit
 
 
