@@ -150,7 +150,7 @@ def begin(self:Distill, learner):
 # %% ../nbs/53_distill.ipynb #bc6af493
 def harmless(
     step:dict, # g: name to what is to be subtracted from a parameter
-    ref:dict,  # r: gradients of the loss of old events, for some of the names; same shapes
+    ref:dict,  # gradients of the loss of old events, for some of the names; same shapes
 )->dict:       # The nearest step that does not raise that loss, to first order
     """A-GEM's projection: equation (6).
 
