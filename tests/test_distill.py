@@ -97,3 +97,23 @@ def test_bert_is_taught_and_its_gradient_is_bent(tmp_path):
     for b in world.take(48).batches(16): s2.partial_fit(b)
     np.testing.assert_allclose(soft, .1*step.y + .9*s2._chances(step.rows), atol=1e-5)
     np.testing.assert_array_equal(texts[0][0].y, texts[0][1])
+
+
+def test_the_old_gradient_weighs_events_and_forgets_users():
+    asked = []
+    class Spy(AGEM):
+        def reference(self, old):
+            asked.append(old['user'])
+            return super().reference(old)
+    m = IncrementalMF(n_factors=3, init_std=.2, remedies=(Spy(60, 40),)).partial_fit(world.take(150))
+    old = dict(user=np.array([0, 1]), item=np.array([2, 3]), y=np.array([5., 1.]), weight=np.array([3., .5]))
+    e = m.score_rows(old) - old['y']
+    ref = m.remedies_[0].reference(old)
+    for j,w in enumerate((3/3.5, .5/3.5)):
+        np.testing.assert_allclose(ref['user_factors'][j], w*e[j]*m.item_factors_[j+2], rtol=1e-5)
+        np.testing.assert_allclose(ref['item_factors'][j+2], w*e[j]*m.user_factors_[j], rtol=1e-5)
+    gone = m.users_.ids[0]
+    m.forget_user(gone)
+    asked.clear()
+    m.partial_fit(world.events.iloc[150:].query('user!=@gone'))
+    assert asked and min(o.min() for o in asked)>=1
