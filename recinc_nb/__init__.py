@@ -30,6 +30,7 @@ _where = dict(
     forgetting=['score_matrix', 'transfer_measures'],
     replay=['Replay'],
     transfer=['follow_blocks', 'gate_slope'],
+    distill=['AGEM', 'Distill'],
     bank=['SnapshotBank'],
     heads=['BankBert'],
     drift=['ADWIN', 'ForgetOnDrift', 'PageHinkley'],

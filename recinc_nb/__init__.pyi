@@ -26,6 +26,7 @@ from .blocks import BlockLoop as BlockLoop
 from .forgetting import score_matrix as score_matrix, transfer_measures as transfer_measures
 from .replay import Replay as Replay
 from .transfer import follow_blocks as follow_blocks, gate_slope as gate_slope
+from .distill import AGEM as AGEM, Distill as Distill
 from .bank import SnapshotBank as SnapshotBank
 from .heads import BankBert as BankBert
 from .drift import ADWIN as ADWIN, ForgetOnDrift as ForgetOnDrift, PageHinkley as PageHinkley

@@ -3,7 +3,7 @@ import json, math, warnings
 import numpy as np, pandas as pd, pytest, torch
 from sklearn.base import clone
 from helpers import python, root
-from recinc_nb import BiasBaseline, ForgetOnDrift, IncrementalBert, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, Stream, drift_stream, prequential
+from recinc_nb import AGEM, BiasBaseline, Distill, ForgetOnDrift, IncrementalBert, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, Stream, drift_stream, prequential
 from recinc_nb.bert_online import UpdatePolicy
 from recinc_nb.text import MINILM_SHA256, find_checkpoint
 
@@ -225,8 +225,11 @@ class Unharmed(Remedy):
 class Soon(Replay):
     every = 25
 
+class SoonBent(AGEM):
+    every = 25
+
 KINDS = {'none': (), 'replay': (Reservoir(size=20, k=1),), 'soft replay': (Soon(30, k=1),), 'pull': (L2SP(.1, after=20, every=30),), 'both': (Reservoir(size=15, k=2, seed=3), L2SP(.2, after=16)),
-         'projection': (Unharmed(),), 'drift': (ForgetOnDrift(.6, every=40),), 'all': (Reservoir(size=15, k=1), L2SP(.1, after=16), Unharmed())}
+         'teacher': (Distill(.5, after=20, every=30),), 'bent, with a teacher': (SoonBent(60, 8), Distill(.3, 40)), 'projection': (Unharmed(),), 'drift': (ForgetOnDrift(.6, every=40),), 'all': (Reservoir(size=15, k=1), L2SP(.1, after=16), Unharmed())}
 
 def whole_state(m): return {**state(m), 'n': m.n_, 'remedies': [{k: v.tobytes() for k,v in r.arrays().items()} for r in m.remedies_]}
 

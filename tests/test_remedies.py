@@ -4,7 +4,7 @@ import numpy as np, pytest
 from sklearn.base import clone
 from contract import REMEDIED
 from helpers import state
-from recinc_nb import EWC, ForgetOnDrift, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, SynapticIntelligence, drift_stream
+from recinc_nb import AGEM, Distill, EWC, ForgetOnDrift, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, SynapticIntelligence, drift_stream
 from recinc_nb.learner import _pulls, hash_unit
 
 
@@ -35,12 +35,14 @@ KINDS = {'none': (), 'replay': (Reservoir(size=20, k=2),), 'pull': (L2SP(.3, aft
          'all': (Reservoir(size=15, k=1), L2SP(.2, after=20), Harmless()), 'drift': (ForgetOnDrift(.3, delta=1., every=70), Reservoir(size=15, k=1)),
          'even': (Replay(20, 2, weight=1., soft=0.),),
          'window': (Replay(30, 1, 'recent', weight=1., soft=0., seed=3), L2SP(.2, after=50)), 'fading': (Replay(20, 3, 'fading', weight=1., soft=0.), Harmless())}
-SOFT = {'even': (Replay(20, 2),), 'window': (Replay(30, 1, 'recent', .3, .8, 3), L2SP(.2, after=50)), 'fading': (Replay(20, 3, 'fading', weight=.7, soft=1.),)}
+SOFT = {'taught': (Distill(.4, after=50),), 'taught anew': (Distill(.3, after=20, every=37),), 'taught, and replay': (Replay(20, 2), Distill(.3, 40, 50), L2SP(.2, after=50)),
+        'even': (Replay(20, 2),), 'window': (Replay(30, 1, 'recent', .3, .8, 3), L2SP(.2, after=50)), 'fading': (Replay(20, 3, 'fading', weight=.7, soft=1.),)}
+BENT = {'bent': (AGEM(60, 20),), 'bent, fading, taught': (AGEM(40, 10, 'fading', 3), Distill(.3, 50, 60))}
 world = drift_stream(240, n_users=15, n_items=12, seed=4, drift='sudden')
 
-@pytest.mark.parametrize('name,kind', [*itertools.product(REMEDIED, KINDS), *itertools.product((o for o,m in REMEDIED.items() if m.weighted), (f'{o}, soft' for o in SOFT))])
+@pytest.mark.parametrize('name,kind', [*itertools.product(REMEDIED, KINDS), *itertools.product((o for o,m in REMEDIED.items() if m.weighted), (f'{o}, soft' for o in SOFT)), *itertools.product(('mf', 'mf, logistic'), (f'{o}, bent' for o in BENT))])
 def test_however_it_is_cut_saved_and_resumed(name, kind, tmp_path):
-    remedies = SOFT[kind[:-6]] if kind.endswith(', soft') else KINDS[kind]
+    remedies = (SOFT if kind.endswith(', soft') else BENT)[kind[:-6]] if kind.endswith((', soft', ', bent')) else KINDS[kind]
     make = lambda: clone(REMEDIED[name]).set_params(remedies=remedies)
     whole,pieces,single = make(),make(),make()
     pred = whole.predict_learn(world)
