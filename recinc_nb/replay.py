@@ -99,43 +99,48 @@ class Replay(Reservoir): # lint: long
         "Which of the kept events are drawn: each with the same chance."
         return (u*min(self.stored_, self.size)).astype(np.int64)
 
-    def mix(self, step):
-        self._step = step = self._weighed(step)
-        m,k = len(step.y),self.k if self.stored_ else 0
-        if not m: return step
-        columns = self._columns(step, np.zeros(m))
-        order,new = np.empty((m, 1+k), dtype=np.int64),np.zeros((m, 1+k), dtype=bool)
-        order[:,0],new[:,0] = np.arange(m),True
-        if k:
-            u = _draws(2*self.seed, (self.stored_+self.late_)*k, m*k)
-            order[:,1:] = -1-self.places(u).reshape(m, k)
-        order,new = order.ravel(),new.ravel()
-        if 'user' in self.kept_: # nothing of users who were forgotten
-            there = new | (self.kept_['user'][np.maximum(-1-order, 0)]>=0)
-            order,new = order[there],new[there]
-        rows = {o: self._column(o, x, order) for o,x in columns.items()}
-        y,then,weight = rows.pop('y'),rows.pop('then'),rows.pop('weight', None)
-        y[~new] = self.target(y[~new], then[~new])
-        if weight is not None: weight[~new] *= self.weight
-        return replace(step, rows=rows, y=y, new=new, weight=weight)
+# %% ../nbs/51_replay.ipynb #90c13c80
+@patch
+def mix(self:Replay, step):
+    self._step = step = self._weighed(step)
+    m,k = len(step.y),self.k if self.stored_ else 0
+    if not m: return step
+    columns = self._columns(step, np.zeros(m))
+    order,new = np.empty((m, 1+k), dtype=np.int64),np.zeros((m, 1+k), dtype=bool)
+    order[:,0],new[:,0] = np.arange(m),True
+    if k:
+        u = _draws(2*self.seed, (self.stored_+self.late_)*k, m*k)
+        order[:,1:] = -1-self.places(u).reshape(m, k)
+    order,new = order.ravel(),new.ravel()
+    if 'user' in self.kept_: # nothing of users who were forgotten
+        there = new | (self.kept_['user'][np.maximum(-1-order, 0)]>=0)
+        order,new = order[there],new[there]
+    rows = {o: self._column(o, x, order) for o,x in columns.items()}
+    y,then,weight = rows.pop('y'),rows.pop('then'),rows.pop('weight', None)
+    y[~new] = self.target(y[~new], then[~new])
+    if weight is not None: weight[~new] *= self.weight
+    return replace(step, rows=rows, y=y, new=new, weight=weight)
 
-    def learned(self, step):
-        new,m = self._step,len(self._step.y)
-        if not m: return
-        at = slice(self.size+self.late_, self.size+self.late_+m)
-        for o,x in self._columns(new, step.pred[step.new]).items(): self.kept_[o][at] = x
-        self.late_ += m
-        if (new.n+m)//self.every > new.n//self.every: self.join()
+# %% ../nbs/51_replay.ipynb #a0ae4623
+@patch
+def learned(self:Replay, step):
+    new,m = self._step,len(self._step.y)
+    if not m: return
+    at = slice(self.size+self.late_, self.size+self.late_+m)
+    for o,x in self._columns(new, step.pred[step.new]).items(): self.kept_[o][at] = x
+    self.late_ += m
+    if (new.n+m)//self.every > new.n//self.every: self.join()
 
-    def join(self):
-        "New events take their places in the buffer."
-        at = keep_places(self.stored_, self.late_, self.size, _KEEP[self.keep], 2*self.seed+1)
-        enter = np.flatnonzero(at<self.size) # of two for one place the later one stays
-        for x in self.kept_.values():
-            if isinstance(x, np.ndarray): x[at[enter]] = x[self.size+enter]
-            else:
-                for n in enter: x[at[n]] = x[self.size+n]
-        self.stored_,self.late_ = self.stored_+self.late_,0
+@patch
+def join(self:Replay):
+    "New events take their places in the buffer."
+    at = keep_places(self.stored_, self.late_, self.size, _KEEP[self.keep], 2*self.seed+1)
+    enter = np.flatnonzero(at<self.size) # of two for one place the later one stays
+    for x in self.kept_.values():
+        if isinstance(x, np.ndarray): x[at[enter]] = x[self.size+enter]
+        else:
+            for n in enter: x[at[n]] = x[self.size+n]
+    self.stored_,self.late_ = self.stored_+self.late_,0
 
 # %% ../nbs/51_replay.ipynb #c330d3dc
 @patch

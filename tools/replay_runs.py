@@ -111,6 +111,8 @@ ARMS = {'naive, as tuned on films': ((), {}), 'naive': ((), MADE), 'plain': ((Re
         'own step, a quarter': ((Replay(weight=.25, soft=0.),), MADE),
         'soft': ((Replay(weight=1.),), MADE), 'old predictions alone': ((Replay(soft=1.),), MADE), 'both': ((Replay(),), MADE),
         'both, k=4': ((Replay(k=4),), MADE), 'both, window': ((Replay(5_000, keep='recent'),), MADE), 'both, fading': ((Replay(keep='fading'),), MADE),
+        'both, 5,000 even': ((Replay(5_000),), MADE), 'both, 5,000 fading': ((Replay(5_000, keep='fading'),), MADE),
+        'both, 20,000 window': ((Replay(keep='recent'),), MADE),
         'both, by error': ((Hard(),), MADE), 'both, by rank': ((Ranked(),), MADE), 'both, 2,000 even': ((Replay(2_000),), MADE),
         'both, 2,000 herded': ((Herded(2_000),), MADE)}
 
