@@ -22,8 +22,8 @@ def head_chances(
     s,     # Log-odds by the head of now; shape (n,), float64
     x,     # What it read, a 1 for the bias last; shape (n, d), float64
     now,   # The head of now, like minus dislike; shape (d,), float64
-    heads, # Old heads; shape (J, d), float64
-):         # P(like) by the head of now and the old ones; shape (n, 1+J), float64
+    heads, # Old heads; shape (J-1, d), float64
+):         # P(like) by the head of now and the old ones; shape (n, J), float64
     "Equation (1): many heads, one reading."
     moved = torch.cat([torch.zeros_like(now)[None], heads - now])
     return torch.sigmoid(s[:,None] + x@moved.T)
