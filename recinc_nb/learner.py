@@ -303,7 +303,7 @@ class _Configured(BaseEstimator): # lint: long
             f"{type(self).__name__}: remedies is {self.remedies!r}; give a tuple of remedies, "
             "such as (Reservoir(),)")
         for a,b in combinations(self.remedies, 2):
-            if why := a.clash(b) or b.clash(a):
+            if why := a.clash(b):
                 raise ValueError(f"{type(self).__name__}: remedies hold two {why}")
 
     def begin(self): pass    # make empty tables
@@ -864,6 +864,8 @@ class L2SP(Remedy): # lint: long
     ): self.strength,self.after,self.every = strength,after,every
 
     def clash(self, other):
+        if type(other).pull is not Remedy.pull and not isinstance(other, L2SP):
+            return f'pulls with anchors of their own, L2SP and {type(other).__name__}; use one'
         same = (not isinstance(other, L2SP) or (self.after, self.every)==(other.after,
             other.every))
         return ('' if same else 'L2SP whose anchors are taken at different events; give them '
