@@ -3,6 +3,7 @@ import subprocess, sys
 from pathlib import Path
 import numpy as np
 from sklearn.base import clone
+from recinc_nb import Learner
 
 root = Path(__file__).resolve().parent.parent
 notebooks = sorted(p for p in (root/'nbs').rglob('*.ipynb') if not any(o.startswith(('.', '_')) for o in p.relative_to(root).parts))
@@ -26,6 +27,23 @@ def state(m):
     return {**{k: v.tobytes() for k,v in m.arrays().items()}, 'users': repr(m.users_.ids), 'items': repr(m.items_.ids), 'n': m.n_,
             'seen': [o.tobytes() for o in m.seen_], 'more': repr(m.state()), 'range': m.rating_range_,
             'remedies': [{k: v.tobytes() for k,v in r.arrays().items()} for r in m.remedies_]}
+
+
+def check_however(make, world, edges, saved, folder):
+    "A stream cut at these edges, or event by event with a save and a load before some events: the same bits. The learner, and what it predicted."
+    whole,pieces,single = make(),make(),make()
+    pred = whole.predict_learn(world)
+    np.testing.assert_array_equal(np.concatenate([pieces.predict_learn(world[a:b]) for a,b in zip(edges, edges[1:])]), pred, strict=True)
+    loop = []
+    for n,(u,i,y) in enumerate(zip(*(world.events[o].tolist() for o in ('user', 'item', single.target)))):
+        if n in saved:
+            single.save_pretrained(folder/str(n))
+            single = Learner.from_pretrained(folder/str(n))
+        loop.append(single.predict_one(u, i))
+        single.learn_one(u, i, y)
+    np.testing.assert_array_equal(loop, pred, strict=True)
+    assert state(whole)==state(pieces)==state(single)
+    return whole,pred
 
 
 def check_cutting(model, rows, cuts):

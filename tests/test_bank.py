@@ -2,7 +2,7 @@
 import copy, itertools
 import numpy as np, pytest, torch
 from sklearn.base import clone
-from helpers import state
+from helpers import check_however, state
 from recinc_nb import BankBert, BiasBaseline, ClockFilter, GaussianMF, IncrementalMF, ISGD, Learner, OnlineExperts, Reservoir, SnapshotBank, drift_stream, results
 from recinc_nb.bank import Bank, bank_sweep, share_weights
 from recinc_nb.heads import head_chances
@@ -49,18 +49,7 @@ def test_the_bound_holds_on_every_path(logistic):
 @pytest.mark.parametrize('name', KINDS)
 def test_however_it_is_cut_saved_and_resumed(name, tmp_path):
     make = lambda: SnapshotBank(clone(KINDS[name]), every=40, keep=3, share=.03)
-    whole,pieces,single = make(),make(),make()
-    pred = whole.predict_learn(world)
-    np.testing.assert_array_equal(np.concatenate([pieces.predict_learn(world[a:b]) for a,b in itertools.pairwise((0, 1, 39, 40, 41, 200, 200, 600))]), pred, strict=True)
-    loop = []
-    for n,(u,i,y) in enumerate(zip(*(world.events[o].tolist() for o in ('user', 'item', single.target)))):
-        if n in (30, 80, 401):
-            single.save_pretrained(tmp_path/str(n))
-            single = Learner.from_pretrained(tmp_path/str(n))
-        loop.append(single.predict_one(u, i))
-        single.learn_one(u, i, y)
-    np.testing.assert_array_equal(loop, pred, strict=True)
-    assert state(whole)==state(pieces)==state(single)
+    whole,_ = check_however(make, world, (0, 1, 39, 40, 41, 200, 200, 600), (30, 80, 401), tmp_path)
     assert whole.copies_[:,0].tolist()==[320, 480] or whole.copies_[:,0].tolist()==[160, 320, 480]
 
 

@@ -3,8 +3,8 @@ import itertools
 import numpy as np, pytest
 from sklearn.base import clone
 from contract import REMEDIED
-from helpers import state
-from recinc_nb import AGEM, Distill, EWC, ForgetOnDrift, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, SynapticIntelligence, drift_stream
+from helpers import check_however, state
+from recinc_nb import AGEM, Distill, EWC, ForgetOnDrift, IncrementalMF, L2SP, Remedy, Replay, Reservoir, SynapticIntelligence, drift_stream
 from recinc_nb.learner import _pulls, hash_unit
 
 
@@ -44,20 +44,7 @@ world = drift_stream(240, n_users=15, n_items=12, seed=4, drift='sudden')
 def test_however_it_is_cut_saved_and_resumed(name, kind, tmp_path):
     remedies = (SOFT if kind.endswith(', soft') else BENT)[kind[:-6]] if kind.endswith((', soft', ', bent')) else KINDS[kind]
     make = lambda: clone(REMEDIED[name]).set_params(remedies=remedies)
-    whole,pieces,single = make(),make(),make()
-    pred = whole.predict_learn(world)
-    cut = [pieces.predict_learn(world[a:b]) for a,b in ((0, 1), (1, 31), (31, 100), (100, 100), (100, 201), (201, 240))]
-    np.testing.assert_array_equal(np.concatenate(cut), pred, strict=True)
-    column = world.events[single.target].tolist()
-    loop = []
-    for n,(u,i,y) in enumerate(zip(world.events['user'].tolist(), world.events['item'].tolist(), column)):
-        if n in (30, 77, 120):
-            single.save_pretrained(tmp_path/str(n))
-            single = Learner.from_pretrained(tmp_path/str(n))
-        loop.append(single.predict_one(u, i))
-        single.learn_one(u, i, y)
-    np.testing.assert_array_equal(loop, pred, strict=True)
-    assert state(whole)==state(pieces)==state(single)
+    _,pred = check_however(make, world, (0, 1, 31, 100, 100, 201, 240), (30, 77, 120), tmp_path)
     if kind!='none': assert np.abs(clone(REMEDIED[name]).predict_learn(world) - pred).max() > 1e-6, 'no effect'
 
 

@@ -4,6 +4,7 @@ Five seeds each of a world in which all share one taste, which turns or does not
 seconds a row on one core. One run tells of both arms: the head of now learns the same with and without a bank. Chosen on seed 10: every and share.
 Writes recinc_nb/results/bank.json.
 """
+from replay_runs import MADE # the best without a remedy in such worlds
 from record import Record
 import numpy as np
 from recinc_nb.core import scale
@@ -47,7 +48,6 @@ def heads(seeds=SEEDS):
             for drift in drifts: yield dict(world=world, drift=drift, seed=seed), lambda: run(world, drift, seed)
 
 EVENTS,SHARES = scale(60_000, 600),(.0001, .001, .003, .01, .03)
-MADE = dict(lr=.1, decay_user=1., decay_item=1.) # chapter 51's best for these worlds
 
 class OfUsers(SnapshotBank):
     "A snapshot holds the rows of users; the items are those of now, as they were before this table."

@@ -13,8 +13,9 @@ Ten minutes, most of them BERT's. It goes on where it stopped. Writes recinc_nb/
 """
 import copy, tempfile, time
 from pathlib import Path
-import numpy as np
+from replay_runs import MADE
 from record import Record
+import numpy as np
 from recinc_nb import BankBert, EWC, ForgetOnDrift, GaussianMF, IncrementalBert, IncrementalMF, L2SP, Replay, Reservoir, SnapshotBank, drift_stream
 from recinc_nb.core import scale
 
@@ -25,7 +26,7 @@ record = Record(__file__, 'remedies')
 
 LEARNERS = {
     'IncrementalMF': lambda **more: IncrementalMF(**more),
-    'IncrementalMF, tuned': lambda **more: IncrementalMF(lr=.1, decay_user=1., decay_item=1., **more), # the best without a remedy, chosen in chapter 51 on such worlds
+    'IncrementalMF, tuned': lambda **more: IncrementalMF(**MADE, **more), # the best without a remedy, chosen in chapter 51 on such worlds
     'GaussianMF': lambda **more: GaussianMF(**more),
     'IncrementalMF, likes': lambda **more: IncrementalMF(loss='logistic', **more),
     'IncrementalBert': lambda **more: IncrementalBert(history=0, **more)}
@@ -87,7 +88,7 @@ def regret(pred, truth, likes):
     return q*np.log(q/p) + (1-q)*np.log((1-q)/(1-p))
 
 def saved(model):
-    m = getattr(model, 'learner', model) if isinstance(model, Stopped) else model
+    m = model.learner if isinstance(model, Stopped) else model
     with tempfile.TemporaryDirectory() as d:
         m.save_pretrained(d)
         size = sum(o.stat().st_size for o in Path(d).rglob('*') if o.is_file())
