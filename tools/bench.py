@@ -4,15 +4,18 @@ On MovieLens-100K, in pairs that alternate: seconds of `prequential` without its
 `predict_learn` on the same events. Then seconds for drift streams of a million events, microseconds per positive of
 `prequential_topn`, CPU microseconds per event of `ClockFilter` beside `IncrementalMF`, and million numbers per
 CPU second of the detectors of drift beside river's, in pairs that alternate. `samples` times
-the sampling of a buffer, `replayed` the remedies that replay. Writes recinc_nb/results/protocol_speed.json and sample_speed.json. The learner itself is timed by `python tools/speed.py`.
+the sampling of a buffer, `replayed` the remedies that replay, `bert_steps` steps of BERT beside a bare loop in PyTorch. Writes recinc_nb/results/protocol_speed.json and sample_speed.json. The learner itself is timed by `python tools/speed.py`.
 """
-import gc, time
+import copy, gc, random, time
 from record import Record
-import numpy as np
+import numpy as np, torch
 from recinc_nb.baselines import BiasBaseline, ItemItem, Popularity
+from recinc_nb.bert_online import IncrementalBert
+from recinc_nb.click import statements
 from recinc_nb.clock import ClockFilter
 from recinc_nb.core import progress, scale
 from recinc_nb.drift import ADWIN, PageHinkley
+from recinc_nb.ewc import EWC
 from recinc_nb.learner import Reservoir
 from recinc_nb.mf_online import IncrementalMF
 from recinc_nb.protocol import prequential
@@ -123,6 +126,48 @@ def detectors():
             for n in range(scale(9, 2)): took.append({o: cpu(calls[o]) for o in (calls if n%2 else reversed(calls))})
             return {**{o: spread([len(coins)/t[o]/1e6 for t in took], 2) for o in calls}, 'ratio': spread([t['river']/t['ours'] for t in took], 1)}
         yield cls.__name__, run
+
+def plain_torch(m, old=(), pull=None):
+    "A step in bare PyTorch on the network of a learner: read, cross-entropy, slopes, clip, AdamW for the encoder and SGD for the head."
+    net = copy.deepcopy(m.model_).train(m.model_.training)
+    named = dict(net.named_parameters())
+    encoder,head = [p for o,p in named.items() if o.startswith('bert.') and p.requires_grad],list(net.classifier.parameters())
+    optimizers = torch.optim.AdamW(encoder, lr=1e-4, weight_decay=.01),torch.optim.SGD(head, lr=.1)
+    draw = random.Random(0)
+    def step(rows, y):
+        rows,y = list(rows) + (draw.sample(old, len(rows)) if old else []),list(y)
+        if old: rows,y = [o[:2] for o in rows],y + [o[2] for o in rows[len(y):]]
+        batch = m.collate_([dict(text=t, text_pair=p, label=k) for (t, p),k in zip(rows, y)])
+        loss = torch.nn.functional.cross_entropy(net(**{o: x for o,x in batch.items() if o!='labels'}), batch['labels'])
+        if pull: loss = loss + sum(.5*(k*(named[o]-a)**2).sum() for o,(a,k) in pull.items())
+        for o in optimizers: o.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder, 1.)
+        for o in optimizers: o.step()
+        return loss.item()
+    return step
+
+@record.part(('BERT, seconds of a step over those of bare PyTorch',))
+def bert_steps():
+    "CPU seconds of 20 steps of 16 rows of `IncrementalBert`, all of a small encoder moving, over those of a bare loop with the same remedy; pairs alternate."
+    events = movielens_100k().take(2_000).with_text().events
+    rows = [(tuple(map(tuple, statements(t))), p) for t,p in zip(events['text'], events['text_pair'])]
+    y = events['label'].to_numpy(float)
+    def run(remedy):
+        m = IncrementalBert('tiny', update='all', device='cpu', batch_size=16, remedies=(remedy,) if remedy else ())
+        for a in range(0, 640, 16): m.partial_fit(rows[a:a+16], y[a:a+16])
+        old = [(*r, k) for r,k in zip(rows[:640], y)] if isinstance(remedy, Reservoir) else []
+        calls = dict(ours=m.partial_fit, plain=plain_torch(m, old, m.remedies_[0].pull() if isinstance(remedy, EWC) else None))
+        def cpu(f, at):
+            start = time.process_time()
+            for a in range(at, at+320, 16): f(rows[a:a+16], y[a:a+16])
+            return time.process_time() - start
+        took = []
+        for n in progress(range(scale(15, 2)), type(remedy).__name__ if remedy else 'naive', 'pair'):
+            at = 640 + n%4*320
+            took.append({o: cpu(calls[o], at) for o in (calls if n%2 else reversed(calls))})
+        return spread([t['ours']/t['plain'] for t in took], 2)
+    for name,remedy in (('naive', None), ('EWC', EWC(after=640, size=200)), ('Reservoir', Reservoir(2_000))): yield name, lambda: run(remedy)
 
 
 if __name__=='__main__': record.main()
