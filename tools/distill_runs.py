@@ -5,7 +5,7 @@ Made worlds of 60,000 events as in tools/replay_runs.py, with its loss, the regr
 ten minutes. Writes recinc_nb/results/distill.json.
 """
 from functools import cache
-from replay_runs import DRIFTS, EVENTS, MADE, SEEDS, product, world
+from replay_runs import DRIFTS, EVENTS, MADE, SEEDS, judge, product, world
 from record import Record
 import numpy as np
 from recinc_nb.core import scale
@@ -42,10 +42,8 @@ class Counting(AGEM):
 
 
 def regret(drift, seed, remedies=(), **settings):
-    s = world(drift, seed)
     m = IncrementalMF(remember_seen=False, remedies=remedies, **{**MADE, **settings})
-    off = (m.predict_learn(s).clip(1, 5) - s.oracle['rating'].to_numpy())**2
-    out = dict(whole=round(float(off.mean()), 4), back=round(float(off[2*THIRD:2*THIRD+THIRD//20].mean()), 4))
+    out = judge(m, world(drift, seed))
     if remedies and isinstance(m.remedies_[0], Counting): out['bent'] = round(m.remedies_[0].bent/m.remedies_[0].asked, 4)
     return out
 
