@@ -1,11 +1,11 @@
 """Texts to vectors: kept on disk without ever being wrong, whatever happens to the file; bad input met at the door; no network."""
-import hashlib, os, socket
+import hashlib, json, os, socket
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pandas as pd, pytest, torch
 from hypothesis import given, settings, strategies as st
 from helpers import python
 from recinc_nb import text
-from recinc_nb.text import encode_items, encode_texts, find_checkpoint, item_vectors, load_bert, mean_pool, whitening, word_tokenizer
+from recinc_nb.text import encode_items, encode_texts, find_checkpoint, item_vectors, load_bert, mean_pool, pack_bert, whitening, word_tokenizer
 
 films = pd.DataFrame(dict(title=['Alien', 'Heat', 'Alien'], year=[1979, 1995, np.nan], genres=['Horror', None, '']), index=[3, 'b', 7])
 tiny = load_bert('tiny', ['The Tiger and the Whale'])
@@ -298,3 +298,11 @@ def test_weights_in_several_files_are_one_checkpoint(tmp_path):
         o.write_bytes(o.read_bytes() + b' ')
         assert found.sha256()!=before
         before = found.sha256()
+
+
+def test_what_the_last_batch_left_in_a_tokenizer_is_not_packed():
+    model,tokenizer = load_bert('tiny', ['The Tiger and the Whale'])
+    long = 'The Tiger and the Whale '*20
+    tokenizer([long, 'Tiger'], truncation=True, max_length=5, padding=True)
+    state = json.loads(pack_bert(model, tokenizer)[1])
+    assert state['truncation'] is None and state['padding'] is None, 'a length or a pad of one batch must not reach the file'
