@@ -127,7 +127,7 @@ def test_events_that_another_remedy_drops_are_not_watched():
 
 @pytest.mark.parametrize('way,heard', [(1, True), (-1, False)], ids=['rise', 'fall'])
 def test_only_a_rise_of_the_slope_makes_it_forget(way, heard, monkeypatch):
-    watched = .5 + way*np.repeat([-.3, .3], 640)
-    monkeypatch.setattr(ForgetOnDrift, 'numbers', lambda self, y, pred, at=iter(watched): np.array([next(at) for _ in y]))
+    watched = iter(.5 + way*np.repeat([-.3, .3], 640))
+    monkeypatch.setattr(ForgetOnDrift, 'numbers', lambda self, y, pred: np.array([next(watched) for _ in y]))
     m = IncrementalMF(remedies=(ForgetOnDrift(),)).partial_fit(drift_stream(1_280, seed=0))
     assert (len(m.remedies_[0].alarms_)>0)==heard, 'an alarm of ADWIN that the slope has fallen is good news: nothing is forgotten'
