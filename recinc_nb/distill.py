@@ -63,9 +63,9 @@ class Distill(Remedy): # lint: long
     def mix(self, step):
         if self.teacher_ is None and step.n>=self.after: self.renew()
         if self.teacher_ is None or not len(step.y): return step
-        told = self.teacher_.answers(step.rows)
-        known = step.new & ~np.isnan(told)
-        return replace(step, y=np.where(known, (1-self.soft)*step.y + self.soft*told, step.y))
+        said = self.teacher_.answers(step.rows)
+        known = step.new & ~np.isnan(said)
+        return replace(step, y=np.where(known, (1-self.soft)*step.y + self.soft*said, step.y))
 
     def learned(self, step):
         n = step.n + int(step.new.sum())
@@ -78,7 +78,9 @@ class Distill(Remedy): # lint: long
         self.teacher_ = _frozen(self.learner_)
 
 # %% ../nbs/53_distill.ipynb #f6bbcae2
-class _FrozenIds: # lint: long; # a copy with tables of its own
+#| code-fold: true
+#| code-summary: "A copy of factors"
+class _FrozenIds: # lint: long; a copy with tables of its own
     def __init__(self, learner):
         new = from_spec(Learner, learner_spec(learner))
         new.ready() # a copy draws no rows, so its generator is a new one
@@ -111,6 +113,8 @@ class _FrozenIds: # lint: long; # a copy with tables of its own
         return self
 
 # %% ../nbs/53_distill.ipynb #e468c1b4
+#| code-fold: true
+#| code-summary: "A copy of BERT's parameters"
 class _FrozenTexts: # lint: long; a copy of what moves in BERT; it is put in place to be asked
     def __init__(self, learner, kept=None):
         self.learner = learner
@@ -136,6 +140,7 @@ def _frozen(learner):
 # %% ../nbs/53_distill.ipynb #018b180e
 @patch
 def begin(self:Distill, learner):
+    "Check the settings and the learner; there is no teacher yet."
     between = lambda x: share[0](x) or x==0 and x is not False, 'a number in [0, 1]'
     check_settings(self, soft=between, after=count(), every=count())
     name = type(learner).__name__
@@ -215,6 +220,7 @@ class AGEM(Replay): # lint: long
 # %% ../nbs/53_distill.ipynb #ebec4591
 @patch
 def begin(self:AGEM, learner):
+    "Check the settings and the learner; the buffer is empty."
     Replay.begin(self, learner)
     if not hasattr(learner, 'gradients') and not isinstance(learner, IncrementalMF):
         raise TypeError(f"AGEM: {type(learner).__name__} takes no gradient steps that could "
@@ -224,19 +230,23 @@ def begin(self:AGEM, learner):
 # %% ../nbs/53_distill.ipynb #c9d01644
 @patch
 def clash(self:Distill, other):
+    "Why `other` cannot stand after this remedy; empty where it can."
     return ('that do not go in this order: the buffer would keep softened targets; put '
         f'{type(other).__name__} before Distill' if isinstance(other, Reservoir) else '')
 
 @patch
 def forget(self:Distill, user):
+    "The teacher forgets the user, too."
     if self.teacher_: self.teacher_.wipe(user)
 
 @patch
 def arrays(self:Distill):
+    "What is saved: the teacher, and whether there is one."
     told = self.teacher_.arrays() if self.teacher_ else {}
     return {**told, 'taught': np.array([self.teacher_ is not None])}
 
 @patch
 def set(self:Distill, arrays):
+    "Put back what `arrays` gave."
     kind = _FrozenIds if isinstance(self.learner_, IdLearner) else _FrozenTexts
     if arrays.pop('taught')[0]: self.teacher_ = kind.again(self.learner_, arrays)

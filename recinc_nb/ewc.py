@@ -121,7 +121,7 @@ class EWC(_Tied): # lint: long
     events of each row."""
     rules = dict(decay=share, size=count(1))
     def __init__(self,
-        strength:float=3., # λ: how many old events weigh as much as a new one; at least 0
+        strength:float=3., # λ: old events that pull at each new one; at least 0
         after:int=2_000,   # Events after which the anchor is taken; at least 1
         every:int=0,       # Events after which it is renewed; 0: never
         decay:float=1.,    # γ: what renewing leaves of the old importance; in (0, 1]

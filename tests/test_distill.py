@@ -84,6 +84,14 @@ def test_bert_is_taught_and_its_gradient_is_bent(tmp_path):
     heads = copy.deepcopy(m.params())
     m.partial_fit(world[48:64])
     for o,x in m.remedies_[0].teacher_.kept.items(): torch.testing.assert_close(x, heads[o].detach())
+    m = IncrementalBert('tiny', update='head', remedies=(Distill(.9, 48, 0),)) # asking a copy leaves the learner as it was
+    for b in world.take(80).batches(16): m.partial_fit(b)
+    told = world.with_text()
+    teacher,now = m.remedies_[0].teacher_,copy.deepcopy(m.params())
+    rows = {o: told[:8].events[o].tolist() for o in ('text', 'text_pair')}
+    teacher.answers(rows)
+    for o,x in m.params().items(): torch.testing.assert_close(x.detach(), now[o].detach())
+    assert any((x.detach()!=teacher.kept[o]).any() for o,x in m.params().items())
     texts = []
     class Spy(Distill):
         def mix(self, step):
@@ -117,3 +125,4 @@ def test_the_old_gradient_weighs_events_and_forgets_users():
     asked.clear()
     m.partial_fit(world.events.iloc[150:].query('user!=@gone'))
     assert asked and min(o.min() for o in asked)>=1
+    assert len({o.tobytes() for o in asked[:20]})>15, 'each step draws old events of its own'

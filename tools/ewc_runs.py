@@ -20,6 +20,10 @@ EVENTS,TOLD = scale((60_000, 2_400), (600, 96)) # of a world for factors, and fo
 THIRD,DRIFTS = EVENTS//3,('none', 'recurring', 'sudden', 'gradual')
 record = Record(__file__, 'ewc')
 
+class Level(EWC):
+    "The witness against F: each table has the mean of its F for all its numbers."
+    def _measure(self): return {o: np.full_like(x, x[x.any(1)].mean()) for o,x in super()._measure().items()}
+
 def mf(*remedies, **kw): return IncrementalMF(remember_seen=False, remedies=remedies, **kw)
 
 # name in tables: strengths to choose from, and the learner of one
@@ -29,6 +33,9 @@ ARMS = {
     'EWC, step .1': ((.3, 1., 3., 10., 30.), lambda o: mf(EWC(o, THIRD), lr=.1)),
     'online EWC, no turn told': ((1., 3., 10., 30.), lambda o: mf(EWC(o, EVENTS//12, EVENTS//12, decay=.9))),
     'synaptic intelligence': ((.003, .01, .03, .1), lambda o: mf(SynapticIntelligence(o, THIRD))),
+    'L2-SP, step .1': ((.03, .1, .3, 1.), lambda o: mf(L2SP(o, THIRD), lr=.1)),
+    'EWC, F leveled, step .1': ((.3, 1., 3., 10., 30.), lambda o: mf(Level(o, THIRD), lr=.1)),
+    'online EWC, step .1': ((1., 3., 10., 30.), lambda o: mf(EWC(o, EVENTS//12, EVENTS//12, decay=.9), lr=.1)),
 }
 PLAIN = {'naive': mf, 'naive, step .1': lambda: mf(lr=.1), 'GaussianMF': lambda: GaussianMF(remember_seen=False)}
 
@@ -66,6 +73,7 @@ def drifts(seeds=(0, 1, 2, 3, 4)):
                 if name=='synaptic intelligence': continue # event by event: it is judged in the worlds for choosing alone
                 yield dict(drift=drift, arm=name, seed=seed), lambda: regrets(make(chosen()[name]), world(drift, seed))
             yield dict(drift=drift, arm='EWC, strong', seed=seed), lambda: regrets(mf(EWC(10., THIRD)), world(drift, seed))
+            yield dict(drift=drift, arm='EWC, strong, step .1', seed=seed), lambda: regrets(mf(EWC(10., THIRD), lr=.1), world(drift, seed))
 
 def what_is_left(make, seed):
     "Mean square distance to A's truth, on the events of A's return, of what was known before B and after it."
@@ -81,6 +89,9 @@ def forgetting(seeds=(0, 1, 2, 3, 4)):
         yield dict(arm='naive', seed=seed), lambda: what_is_left(mf, seed)
         for o in ('L2-SP', 'EWC'): yield dict(arm=o, seed=seed), lambda: what_is_left(lambda: ARMS[o][1](chosen()[o]), seed)
         yield dict(arm='EWC, strong', seed=seed), lambda: what_is_left(lambda: mf(EWC(10., THIRD)), seed)
+        yield dict(arm='naive, step .1', seed=seed), lambda: what_is_left(PLAIN['naive, step .1'], seed)
+        for o in ('L2-SP, step .1', 'EWC, step .1'): yield dict(arm=o, seed=seed), lambda: what_is_left(lambda: ARMS[o][1](chosen()[o]), seed)
+        yield dict(arm='EWC, strong, step .1', seed=seed), lambda: what_is_left(lambda: mf(EWC(10., THIRD), lr=.1), seed)
 
 def bert(make, drift, seed):
     s,loss = drift_stream(TOLD, n_users=10, n_items=40, share=1., drift=drift, seed=seed).with_text(),[]
