@@ -2,6 +2,7 @@
 import copy
 import numpy as np, pytest
 from recinc_nb import IncrementalMF, drift_stream, follow_blocks, gate_slope
+from recinc_nb.transfer import _blended
 
 small = drift_stream(1_500, n_users=40, n_items=30, drift='gradual', share=1., seed=3)
 mf = IncrementalMF(n_factors=4)
@@ -61,6 +62,19 @@ def test_a_gate_stops_on_the_way(gate):
                 used[:len(x)] = (1-gate)*x + gate*used[:len(x)]
     np.testing.assert_allclose(run.model.predict(small), m.predict(small), atol=1e-5)
     np.testing.assert_array_equal(run.gates[1:], np.full((2, 2), gate))
+
+
+def test_each_side_has_its_own_gate():
+    m = IncrementalMF(n_factors=4).partial_fit(cut(0, 500))
+    old = tables(m)
+    new = tables(m.partial_fit(cut(500, 1_000)))
+    _blended(m, old, (.3, .8))
+    for s,g in zip(SIDES, (.3, .8)):
+        for was,learned,now in zip(old[s], new[s], tables(m)[s]):
+            n = len(was)
+            np.testing.assert_allclose(now[:n], (1-g)*was + g*learned[:n], atol=1e-6)
+            np.testing.assert_array_equal(now[n:], learned[n:]) # new rows are kept whole
+            assert abs(was - learned[:n]).max() > .1
 
 
 def test_learned_gates_go_down_the_next_blocks_slope():

@@ -2,7 +2,7 @@
 
 Each way gets the same grid of settings (step size, penalty, fading of the biases), chosen on the mean of three made worlds of seed 10, and for
 MovieLens-100K on its first 30,000 events. The runs are five other seeds, and all of MovieLens. CPU seconds of one process, streams made before.
-Some five minutes. Writes recinc_nb/results/transfer.json.
+Some seven minutes. Writes recinc_nb/results/transfer.json.
 """
 import itertools, time
 from functools import cache
@@ -21,7 +21,7 @@ MF = [dict(lr=lr, l2=l2, **slow) for slow in ({}, dict(decay_user=1., decay_item
 WAYS = { # a way to update, and the settings of `follow_blocks` among which tuning chooses
     'never': [dict()], 'event by event': [dict()], 'last block, once': [dict()],
     'last block, several times': [dict(passes=2), dict(passes=4)],
-    'last block, half the way': [dict(gate=.5), dict(gate=.5, passes=2)],
+    'last block, fixed gate': [dict(gate=g, passes=n) for g in (.3, .5, .7, .8) for n in (1, 2)],
     'last block, learned gate': [dict(gate='learned'), dict(gate='learned', passes=2)],
     'five blocks, once': [dict(keep=4*BLOCK)], 'all, once': [dict(keep=None)],
     'all, shrink and perturb': [dict(keep=None, start=o, noise=.01, passes=2) for o in (.6, .8)],
@@ -88,12 +88,27 @@ def worlds(seeds=SEEDS):
         for drift in WORLDS:
             for way in WAYS: yield dict(drift=drift, way=way, seed=seed), lambda: judged(way, drift, seed)
 
+GATES = .2, .3, .4, .5, .6, .7, .8, .9, 1.
+
+@record.part(n_events=N, gates=GATES)
+def gates(seeds=(*SEEDS, 10, 11, 12)):
+    "Regret of fixed gates and of the learned one, all with the learned one's settings; seeds from 10 are there to choose a fixed gate on."
+    mf,more = settings('chosen', 'last block, learned gate')
+    def row(drift, seed):
+        s = world(drift, seed)
+        return {str(g): round(float(regret(run('gate', s, mf, {**more, 'gate': g})[0], s)[BLOCK:].mean()), 5) for g in (*GATES, 'learned')}
+    for seed in seeds:
+        for drift in WORLDS: yield dict(drift=drift, seed=seed), lambda: row(drift, seed)
+
 @record.part(at=('films', 'rows'), n_films=scale(100_000, 2_400))
 def movies():
-    "RMSE on MovieLens-100K without its first block, and after the events of the tuning."
+    "RMSE on MovieLens-100K without its first block, and after the events of the tuning; the mean squared error of each block after them."
     def row(way):
+        run(way, films()[:2*BLOCK], *settings('chosen_films', way)) # compiled before the clock runs
         pred,cost = run(way, films(), *settings('chosen_films', way))
-        return dict(rmse=round(rmse(pred[BLOCK:], films()[BLOCK:]), 5), after=round(rmse(pred[EARLY:], films()[EARLY:]), 5), **cost)
+        late = ((pred.clip(1, 5) - films().events['rating'].to_numpy())**2)[EARLY:].reshape(-1, BLOCK).mean(1)
+        return dict(rmse=round(rmse(pred[BLOCK:], films()[BLOCK:]), 5), after=round(rmse(pred[EARLY:], films()[EARLY:]), 5),
+            blocks=late.round(4).tolist(), **cost)
     for way in WAYS: yield dict(way=way), lambda: row(way)
 
 if __name__=='__main__': record.main()
