@@ -17,7 +17,7 @@ from recinc_nb.streams import Stream, movielens_100k
 from recinc_nb.worlds import drift_stream
 
 record = Record(__file__, 'policies')
-N,WARM,SEEDS = scale(60_000, 2_400),scale(3_000, 300),(0, 1, 2, 3, 4)
+N,WARM,EVERY,SEEDS = scale(60_000, 2_400),scale(3_000, 300),300,(0, 1, 2, 3, 4)
 TURNS = {'none': (0,), 'sudden': (0, N//2), 'gradual': (0,), 'recurring': (0, N//3, 2*N//3)}
 DELAYS = scale([0, 100, 300, 1_000, 3_000], [0, 10])
 SHARES = .1, .2, .4
@@ -82,9 +82,9 @@ def policies(share, n, turns, chosen):
 def warm(learner, drift, seed): return LEARNERS[learner]().partial_fit(world(drift, seed)[:WARM])
 
 def under(policy, drift, seed, learner='IncrementalMF'):
-    "Mean regret after the warm-up, and the share of events learned; an update every 100 events."
+    "Mean regret after the warm-up, and the share of events learned; an update every 300 events."
     s = world(drift, seed)[WARM:]
-    run = follow_policy(copy.deepcopy(warm(learner, drift, seed)), s, policy, every=100)
+    run = follow_policy(copy.deepcopy(warm(learner, drift, seed)), s, policy, every=EVERY)
     return regret(run.report.frame['pred'].to_numpy(), s).mean(),run
 
 @cache
@@ -95,15 +95,15 @@ def gap(policy, drift, seed):
     return (never - under(policy, drift, seed)[0])/(never - always)
 
 def choose(full):
-    "The detector and the part of the budget in the bucket, by the mean share of the gap over worlds, seeds and shares."
-    n,tried = N-WARM,[]
+    "The detector and the part of the budget in the bucket, at a fifth of the events, by the mean share of the gap over worlds and seeds."
+    n,share,tried = N-WARM,.2,[]
     for detector,part in itertools.product(DETECTORS, (.15, .3, .5, .7) if full else (.05, .15, .3)):
-        make = lambda share: bucket(share, n, detector, part) if full else OnAlarm(DETECTORS[detector], share, max(1, int(part*share*n)), full=False)
-        tried.append((np.mean([gap(make(share), drift, seed) for share in SHARES for drift in TURNS for seed in (10, 11)]), detector, part))
+        policy = bucket(share, n, detector, part) if full else OnAlarm(DETECTORS[detector], share, max(1, int(part*share*n)), full=False)
+        tried.append((np.mean([gap(policy, drift, seed) for drift in TURNS for seed in (10, 11)]), detector, part))
     best = max(tried)
     return dict(gap=rounded(best[0], 4), detector=best[1], part=best[2], tried=len(tried))
 
-@record.part(seeds=(10, 11), n_events=N, warm=WARM)
+@record.part(seeds=(10, 11), n_events=N, warm=WARM, every=EVERY, share=.2)
 def chosen():
     "Settings of the two triggers with a bucket."
     yield 'saved up', lambda: choose(False)
@@ -119,7 +119,7 @@ def judged(name, share, drift, seed, learner='IncrementalMF'):
 
 NAMES = 'random', 'blocks', 'saved up', 'full bucket', 'no bucket', 'told'
 
-@record.part(at=('runs', 'rows'))
+@record.part(at=('runs', 'rows'), every=EVERY)
 def runs(seeds=SEEDS):
     "Regret and share learned of each policy, share, world and seed."
     for drift in TURNS:
@@ -128,7 +128,7 @@ def runs(seeds=SEEDS):
             for share in SHARES:
                 for name in NAMES: yield dict(policy=name, share=share, drift=drift, seed=seed), lambda: judged(name, share, drift, seed)
 
-@record.part(at=('simple', 'rows'))
+@record.part(at=('simple', 'rows'), every=EVERY)
 def simple(seeds=SEEDS):
     "The same for a model with two numbers per row, at 40 %."
     for drift in TURNS:
