@@ -105,15 +105,15 @@ class EveryBlock(BaseEstimator):
         self.n_ += len(loss)
         return np.ceil((b+1)*self.share - 1e-9) > np.ceil(b*self.share - 1e-9)
 
-# %% ../nbs/54a_policies.ipynb #f2a09e09
+# %% ../nbs/54a_policies.ipynb #baafd4b7
 class OnAlarm(BaseEstimator):
-    """Learns after an alarm of a detector what its bucket of tokens can pay: equation (4).
+    """Learns after an alarm of a detector what its token bucket can pay: equation (5).
 
-    Source of the bucket: [Turner 1986](https://doi.org/10.1109/MCOM.1986.1092946)."""
+    Source of the bucket: [Heinanen and Guérin 1999](https://doi.org/10.17487/RFC2697)."""
     def __init__(self,
         detector:DriftDetector, # Watches the losses; it is copied
-        rate:float|None=.1,     # ρ: tokens per event; None: an alarm fills the bucket for nothing
-        size:int=1_000,         # s: tokens that the bucket holds; at least 1
+        rate:float|None=.1,     # ρ: credits per event; None: nothing need be paid
+        size:int=1_000,         # s: credits that the bucket holds; at least 1
         # Begin with a full bucket, and take the start for a turn?
         full:bool=True,
     ): self.detector,self.rate,self.size,self.full = detector,rate,size,full
@@ -121,18 +121,18 @@ class OnAlarm(BaseEstimator):
     def choose(self,
         loss, # As for `RandomShare`
     )->np.ndarray: # As for `RandomShare`
-        "After an alarm all tokens are spent, otherwise those that do not fit in."
+        "After an alarm `size` events, each as soon as it is paid; else what does not fit in."
         rose,out = self.detector_.updates(loss)>0,np.zeros(len(loss), dtype=bool)
+        free = self.rate is None
         for k in range(len(loss)):
             if rose[k]:
                 self.alarms_.append(self.n_)
-                self.spending_ = True
-                if self.rate is None: self.given_ = self.spent_ + self.size
+                self.wants_ = self.size
             self.n_ += 1
-            tokens = self.given_ + (self.rate or 0)*self.n_ - self.spent_ + 1e-9
-            self.spending_ = self.spending_ and tokens>=1
-            out[k] = self.spending_ or tokens>=self.size
+            credit = np.inf if free else self.given_ + self.rate*self.n_ - self.spent_ + 1e-9
+            out[k] = credit>=1 and self.wants_>0 or not free and credit>=self.size
             self.spent_ += int(out[k])
+            self.wants_ = max(0, self.wants_ - int(out[k]))
         return out
 
 # %% ../nbs/54a_policies.ipynb #b7ff4a90
@@ -144,8 +144,8 @@ def start(self:OnAlarm):
     check_settings(self, rate=optional(_share), size=count(1), full=yes)
     self.detector_ = clone(self.detector)
     self.detector_.start()
-    self.n_,self.spent_,self.given_,self.alarms_ = 0,0,self.size if self.full else 0,[]
-    self.spending_ = bool(self.full)
+    self.n_,self.spent_,self.alarms_ = 0,0,[]
+    self.given_ = self.wants_ = self.size if self.full else 0
 
 # %% ../nbs/54a_policies.ipynb #4dc99c0c
 def _opened(model, stream, policy, delay, every, state):

@@ -1,5 +1,6 @@
 """Following a stream under a policy: against a slow witness, however it is cut, resumed to the last bit, and what is refused."""
 import copy, json
+from fractions import Fraction
 import numpy as np, pytest
 from recinc_nb import (ADWIN, BiasBaseline, EveryBlock, GaussianMF, IncrementalBert, IncrementalMF, ISGD, Learner, OnAlarm, PageHinkley, RandomShare, Reservoir, Stream,
                        drift_stream, follow_policy, prequential)
@@ -129,17 +130,29 @@ class Bell(DriftDetector):
 
 def spent(*args, **kw): return np.flatnonzero(choices(OnAlarm(Bell((1_000, 1_010)), *args, **kw))[0]).tolist()
 
-def test_a_bucket_token_by_token():
-    # empty: full after 400 events, then each tenth token overflows; 40 are spent at the alarm
-    overflow = list(range(399, 1_000, 10))
-    assert spent(.1, 40, full=False)[:61]==overflow[:61]
-    after = [o for o in spent(.1, 40, full=False) if 1_000<=o<1_500]
-    assert after[:40]==[*range(1_000, 1_040)] or len(after)>=39
-    # full: the start is a turn; 40 and what drops in meanwhile
-    assert spent(.1, 40)[:44]==[*range(44)] and spent(.1, 40)[44]>=400
-    # no bucket: an alarm gives 40, and a second one fills it up again
-    assert spent(None, 40)==[*range(40), *range(1_000, 1_050)]
-    assert spent(None, 40, full=False)==[*range(1_000, 1_050)]
+def by_hand(rate, size, full):
+    "Credit by credit, in fractions."
+    credit,wants,out = Fraction(size*full),size*full,[]
+    for n in range(2_000):
+        if n in (1_000, 1_010): wants = size
+        credit += rate or 0
+        if rate is None and wants or rate and (credit>=1 and wants or credit>=size):
+            out.append(n)
+            credit,wants = credit-1,max(0, wants-1)
+        assert rate is None or 0<=credit<size+1
+    return out
+
+@pytest.mark.parametrize('full', [True, False])
+@pytest.mark.parametrize('size', [1, 40, 300])
+@pytest.mark.parametrize('rate', [None, Fraction(1, 10), Fraction(1, 3), Fraction(3, 10), Fraction(1)])
+def test_a_bucket_credit_by_credit(rate, size, full):
+    assert spent(rate and float(rate), size, full=full)==by_hand(rate, size, full)
+
+
+def test_a_bucket_at_a_glance():
+    assert spent(.1, 40)[:42]==[*range(40), 399, 409]            # the start is a turn; then it fills up
+    assert spent(.1, 40, full=False)[:3]==[399, 409, 419]        # full after 400 events, then each tenth
+    assert spent(None, 40)==[*range(40), *range(1_000, 1_050)]   # a second alarm wants 40 from there
 
 
 @pytest.mark.parametrize('rate,size,full', [(.1, 1, True), (.3, 50, False), (1/3, 7, True), (1., 3, False)])
