@@ -10,7 +10,6 @@ import time
 from copy import copy, deepcopy
 from typing import NamedTuple
 import numpy as np, pandas as pd
-from fastcore.basics import patch
 from sklearn.base import BaseEstimator, clone
 from .drift import DriftDetector
 from .learner import check_settings, count, optional, share as _share
@@ -26,11 +25,80 @@ class PolicyRun(NamedTuple):
     learned:np.ndarray
     state:dict         # For the next call, to go on: numbers, strings and lists alone
 
+# %% ../nbs/54a_policies.ipynb #6339cb60
+#| code-fold: true
+#| code-summary: "Everything is checked before anything is learned"
+def _opened(model, stream, policy, delay, every, state):
+    "What a run begins with; everything is checked before anything is learned."
+    who = type('follow_policy', (), dict(delay=delay, every=every))()
+    check_settings(who, delay=count(), every=count(1))
+    if not (hasattr(model, 'predict') and hasattr(model, 'partial_fit')): raise TypeError(
+        f"follow_policy: {model!r} has no predict and partial_fit; give it a learner")
+    if not isinstance(stream, Stream): raise TypeError(
+        f"follow_policy: stream is {type(stream).__name__}; wrap your table: Stream(table)")
+    if not len(stream): raise ValueError(
+        "follow_policy: the stream is empty; there is nothing to predict")
+    if isinstance(policy, type) or policy is not None and not hasattr(policy, 'choose'):
+        raise TypeError(f"follow_policy: policy is {policy!r}, which cannot choose; "
+            "give one such as EveryBlock(), or None to learn everything")
+    policy,target = deepcopy(policy),_target(model, stream, None, 'follow_policy')
+    if hasattr(policy, 'start'): policy.start()
+    if state is None: return target,policy,0,_part(stream),np.empty(0)
+    return target,policy,*_resumed(stream, policy, delay, every, state)
+
+def _part(stream, rows=slice(None)): # some events, without the truth behind them
+    new = copy(stream)
+    new.events,new.oracle,new._world = stream.events.iloc[rows],None,None
+    return new
+
+def _choice(policy, loss):
+    if policy is None: return np.ones(len(loss), dtype=bool)
+    out = np.asarray(policy.choose(loss))
+    if out.shape!=loss.shape or out.dtype!=bool: raise TypeError(
+        f"follow_policy: {type(policy).__name__}.choose gave {out.dtype} of shape {out.shape} "
+        f"for {len(loss)} events; give True or False for each")
+    return out
+
+# %% ../nbs/54a_policies.ipynb #e25ae27a
+#| code-fold: true
+#| code-summary: "What a run keeps, as plain numbers and lists"
+def _closed(policy, n, whole, pred, done, delay, every):
+    waiting = whole.events.iloc[done:]
+    return dict(n=n, delay=delay, every=every, pred=pred[done:].tolist(),
+        waiting={o: waiting[o].tolist() for o in waiting},
+        policy=None if policy is None else _kept(policy))
+
+def _resumed(stream, policy, delay, every, state):
+    kept = None if policy is None else _kept(policy)
+    now = dict(delay=delay, every=every)
+    other = [f'{o} {state[o]}' for o in now if state[o]!=now[o]]
+    if (state['policy'] or {}).keys()!=(kept or {}).keys(): other.append('another policy')
+    if list(state['waiting'])!=list(stream.events): other.append('other columns')
+    if other: raise ValueError(f"follow_policy: the state comes from a run with "
+        f"{' and '.join(other)}; go on as that run began")
+    if policy is not None: _take(policy, state['policy'])
+    waiting = pd.DataFrame(state['waiting']).astype(stream.events.dtypes.to_dict())
+    whole = _part(stream)
+    if len(waiting): whole.events = pd.concat([waiting, stream.events], ignore_index=True)
+    return state['n'],whole,np.array(state['pred'])
+
+def _kept(o): # what an object knows, as plain numbers and lists
+    plain = lambda x: x.tolist() if isinstance(x, np.ndarray) else (
+        _kept(x) if hasattr(x, '__dict__') else deepcopy(x))
+    return {k: plain(x) for k,x in vars(o).items() if k.endswith('_')}
+
+def _take(o, kept):
+    for k,x in kept.items():
+        now = getattr(o, k)
+        if isinstance(now, np.ndarray): setattr(o, k, np.array(x, dtype=now.dtype))
+        elif hasattr(now, '__dict__'): _take(now, x)
+        else: setattr(o, k, deepcopy(x))
+
 # %% ../nbs/54a_policies.ipynb #326c1479
 def follow_policy( # lint: long
     model,           # A learner: `predict` and `partial_fit`; it goes on from what it knows
     stream,          # `Stream`; with `state` the one that comes next
-    policy=None,     # What has `choose`, such as `EveryBlock`; it is copied. None: all is learned
+    policy=None,     # Has `choose`, such as `EveryBlock`; it is copied. None: learn everything
     delay:int=0,     # d: events until a label arrives
     every:int=1,     # f: events between two updates
     state:dict|None=None, # Where the last call ended: its `state`
@@ -118,6 +186,16 @@ class OnAlarm(BaseEstimator):
         full:bool=True,
     ): self.detector,self.rate,self.size,self.full = detector,rate,size,full
 
+    def start(self):
+        if not isinstance(self.detector, DriftDetector): raise TypeError(
+            f"OnAlarm: detector is {self.detector!r}; give an ADWIN or a PageHinkley")
+        yes = lambda x: isinstance(x, (bool, np.bool_)),'True or False'
+        check_settings(self, rate=optional(_share), size=count(1), full=yes)
+        self.detector_ = clone(self.detector)
+        self.detector_.start()
+        self.n_,self.spent_,self.alarms_ = 0,0,[]
+        self.given_ = self.wants_ = self.size if self.full else 0
+
     def choose(self,
         loss, # As for `RandomShare`
     )->np.ndarray: # As for `RandomShare`
@@ -134,79 +212,3 @@ class OnAlarm(BaseEstimator):
             self.spent_ += int(out[k])
             self.wants_ = max(0, self.wants_ - int(out[k]))
         return out
-
-# %% ../nbs/54a_policies.ipynb #b7ff4a90
-@patch
-def start(self:OnAlarm):
-    if not isinstance(self.detector, DriftDetector): raise TypeError(
-        f"OnAlarm: detector is {self.detector!r}; give an ADWIN or a PageHinkley")
-    yes = lambda x: isinstance(x, (bool, np.bool_)),'True or False'
-    check_settings(self, rate=optional(_share), size=count(1), full=yes)
-    self.detector_ = clone(self.detector)
-    self.detector_.start()
-    self.n_,self.spent_,self.alarms_ = 0,0,[]
-    self.given_ = self.wants_ = self.size if self.full else 0
-
-# %% ../nbs/54a_policies.ipynb #4dc99c0c
-def _opened(model, stream, policy, delay, every, state):
-    "What a run begins with; everything is checked before anything is learned."
-    who = type('follow_policy', (), dict(delay=delay, every=every))()
-    check_settings(who, delay=count(), every=count(1))
-    if not (hasattr(model, 'predict') and hasattr(model, 'partial_fit')): raise TypeError(
-        f"follow_policy: {model!r} has no predict and partial_fit; give it a learner")
-    if not isinstance(stream, Stream): raise TypeError(
-        f"follow_policy: stream is {type(stream).__name__}; wrap your table: Stream(table)")
-    if not len(stream): raise ValueError(
-        "follow_policy: the stream is empty; there is nothing to predict")
-    if isinstance(policy, type) or policy is not None and not hasattr(policy, 'choose'):
-        raise TypeError(f"follow_policy: policy is {policy!r}, which cannot choose; "
-            "give one such as EveryBlock(), or None to learn everything")
-    policy,target = deepcopy(policy),_target(model, stream, None, 'follow_policy')
-    if hasattr(policy, 'start'): policy.start()
-    if state is None: return target,policy,0,_part(stream),np.empty(0)
-    return target,policy,*_resumed(stream, policy, delay, every, state)
-
-def _part(stream, rows=slice(None)): # some events, without the truth behind them
-    new = copy(stream)
-    new.events,new.oracle,new._world = stream.events.iloc[rows],None,None
-    return new
-
-def _choice(policy, loss):
-    if policy is None: return np.ones(len(loss), dtype=bool)
-    out = np.asarray(policy.choose(loss))
-    if out.shape!=loss.shape or out.dtype!=bool: raise TypeError(
-        f"follow_policy: {type(policy).__name__}.choose gave {out.dtype} of shape {out.shape} "
-        f"for {len(loss)} events; give True or False for each")
-    return out
-
-# %% ../nbs/54a_policies.ipynb #eae7c6ab
-def _closed(policy, n, whole, pred, done, delay, every):
-    waiting = whole.events.iloc[done:]
-    return dict(n=n, delay=delay, every=every, pred=pred[done:].tolist(),
-        waiting={o: waiting[o].tolist() for o in waiting},
-        policy=None if policy is None else _kept(policy))
-
-def _resumed(stream, policy, delay, every, state):
-    kept = None if policy is None else _kept(policy)
-    other = [f'{o} {state[o]}' for o,x in dict(delay=delay, every=every).items() if state[o]!=x]
-    if (state['policy'] or {}).keys()!=(kept or {}).keys(): other.append('another policy')
-    if list(state['waiting'])!=list(stream.events): other.append('other columns')
-    if other: raise ValueError(f"follow_policy: the state comes from a run with "
-        f"{' and '.join(other)}; go on as that run began")
-    if policy is not None: _take(policy, state['policy'])
-    waiting = pd.DataFrame(state['waiting']).astype(stream.events.dtypes.to_dict())
-    whole = _part(stream)
-    if len(waiting): whole.events = pd.concat([waiting, stream.events], ignore_index=True)
-    return state['n'],whole,np.array(state['pred'])
-
-def _kept(o): # what an object knows, as plain numbers and lists
-    plain = lambda x: x.tolist() if isinstance(x, np.ndarray) else (
-        _kept(x) if hasattr(x, '__dict__') else deepcopy(x))
-    return {k: plain(x) for k,x in vars(o).items() if k.endswith('_')}
-
-def _take(o, kept):
-    for k,x in kept.items():
-        now = getattr(o, k)
-        if isinstance(now, np.ndarray): setattr(o, k, np.array(x, dtype=now.dtype))
-        elif hasattr(now, '__dict__'): _take(now, x)
-        else: setattr(o, k, deepcopy(x))
