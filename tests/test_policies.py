@@ -100,6 +100,11 @@ def test_choices_do_not_depend_on_cuts(name):
     whole,policy = choices(POLICIES[name])
     for edges in ((0, 1, 2, 700, 700, 2_000), (*range(0, 2_000, 37), 2_000)): np.testing.assert_array_equal(choices(POLICIES[name], edges)[0], whole)
     assert policy.n_==2_000 and not hasattr(POLICIES[name], 'n_')
+    if isinstance(policy, OnAlarm): # its detector is a copy
+        policy = OnAlarm(PageHinkley())
+        policy.start()
+        policy.choose(losses)
+        assert not hasattr(policy.detector, 'state_') and policy.detector_.state_[0]==2_000
 
 
 @pytest.mark.parametrize('share', [.1, .2, .4, 1/3, 1.])
