@@ -34,6 +34,7 @@ _where = dict(
     bank=['SnapshotBank'],
     heads=['BankBert'],
     drift=['ADWIN', 'ForgetOnDrift', 'PageHinkley'],
+    policies=['EveryBlock', 'OnAlarm', 'RandomShare', 'follow_policy'],
     hybrid=['HybridStack', 'TextFilter', 'TextRidge', 'text_features'],
     meta=['meta_gradient', 'user_posterior', 'user_prior'],
     ewc=['EWC', 'SynapticIntelligence', 'fisher_diagonal'],

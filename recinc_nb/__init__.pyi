@@ -30,6 +30,7 @@ from .distill import AGEM as AGEM, Distill as Distill
 from .bank import SnapshotBank as SnapshotBank
 from .heads import BankBert as BankBert
 from .drift import ADWIN as ADWIN, ForgetOnDrift as ForgetOnDrift, PageHinkley as PageHinkley
+from .policies import EveryBlock as EveryBlock, OnAlarm as OnAlarm, RandomShare as RandomShare, follow_policy as follow_policy
 from .hybrid import HybridStack as HybridStack, TextFilter as TextFilter, TextRidge as TextRidge, text_features as text_features
 from .meta import meta_gradient as meta_gradient, user_posterior as user_posterior, user_prior as user_prior
 from .ewc import EWC as EWC, SynapticIntelligence as SynapticIntelligence, fisher_diagonal as fisher_diagonal
