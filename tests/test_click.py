@@ -228,6 +228,10 @@ def test_a_weight_is_an_event_that_came_so_often():
     a.partial_fit(X, [1, 0, 1], sample_weight=[2, 0, 1])
     b.partial_fit([X[0], X[0], X[2]], [1, 1, 1])
     for x,y in zip(a.model.parameters(), b.model.parameters()): torch.testing.assert_close(x, y, atol=1e-6, rtol=1e-4)
+    c,d = (learner(lr=1e-2, head_lr=1e-3).partial_fit(['alien'], [1]) for _ in range(2)) # four events of two rows: their sum is no number of rows
+    c.partial_fit([X[0], X[2]], [1, 0], sample_weight=[3, 1])
+    d.partial_fit([X[0]]*3 + [X[2]], [1, 1, 1, 0])
+    for x,y in zip(c.model.classifier.parameters(), d.model.classifier.parameters()): torch.testing.assert_close(x, y, atol=1e-6, rtol=1e-4)
     same_as_none = [learner().partial_fit(X, [1, 0, 1], w) for w in (None, [1, 1, 1.])]
     assert same(*map(weights, same_as_none))
     before = weights(a)
@@ -305,3 +309,32 @@ def test_a_step_moves_the_mean_log_odds_of_its_rows_by_no_more_than_its_bound(y,
     moved = np.average(odds()-before, weights=weight)
     if bounded: assert abs(moved-(.15 if y[0] else -.15)) < 1e-5
     else: assert abs(moved) < .14
+
+
+def test_what_a_step_reports_was_said_before_it():
+    class Watch(Remedy):
+        def learned(self, step): self.said = step.pred
+    m = learner(head_lr=.5, lr=1e-2, remedies=(Watch(),))
+    for _ in range(2):
+        before = m.predict([('New user.', 'alien'), ('New user.', 'jazz')])
+        m.partial_fit([('New user.', 'alien'), ('New user.', 'jazz')], [1, 0])
+        np.testing.assert_allclose(m.remedies_[0].said, before, atol=1e-6)
+        assert abs(m.predict([('New user.', 'alien')]) - before[0]) > 1e-3
+
+
+def test_a_step_that_overflows_is_made_again_with_a_smaller_scale():
+    class Scaler: # as on a card in half precision
+        size = 1e39
+        def scale(self, loss): return loss*self.size
+        def unscale_(self, optimizer):
+            for g in optimizer.param_groups:
+                for p in g['params']:
+                    if p.grad is not None: p.grad /= self.size
+        def step(self, optimizer): optimizer.step()
+        def update(self): self.size = 1.
+        def get_scale(self): return self.size
+        def is_enabled(self): return True
+    plain,half = (learner(lr=1e-2).partial_fit(WORDS[:3], [1, 0, 1]) for _ in range(2))
+    half.scaler_ = Scaler()
+    for m in (plain, half): m.partial_fit(WORDS[3:6], [0, 1, 1])
+    assert same(weights(plain), weights(half)) and half.scaler_.size==1

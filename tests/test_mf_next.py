@@ -109,3 +109,10 @@ def test_no_room_is_as_if_the_events_had_never_come():
     with pytest.raises(ValueError, match='20,002 items'): m.partial_fit(dict(user=[7]*20_000, item=range(20_000)), np.ones(20_000))
     assert state(m)==before
     assert m.learn_one(1, -3, 1.).predict_one(1, -1)>0
+
+
+def test_another_seed_begins_elsewhere():
+    a,b,c = (SoftmaxMF(n_factors=3, seed=o).partial_fit(*table(EVENTS[:60])) for o in (1, 1, 2))
+    rows = table(EVENTS[60:90])[0]
+    np.testing.assert_array_equal(a.predict(rows), b.predict(rows))
+    assert not np.allclose(a.predict(rows), c.predict(rows))
