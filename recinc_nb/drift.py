@@ -307,9 +307,12 @@ def mix(self:ForgetOnDrift, step):
 @patch
 def arrays(self:ForgetOnDrift):
     start = {f'start.{o}': p.float().cpu().numpy() for o,p in (self.start_ or {}).items()}
+    watch = {o: getattr(self.watch_, f'{o}_') for o in _KEPT}
+    there = np.arange(watch['total'].shape[1]) < watch['held'][:,None]
+    for o in ('total', 'spread'): watch[o] = watch[o]*there # the rest is left over from moves
     return {'sums': self.sums_, 'met': np.array([self.met_]),
         'alarms': np.array(self.alarms_, dtype=np.int64), **start,
-        **{f'watch.{o}': getattr(self.watch_, f'{o}_') for o in _KEPT}}
+        **{f'watch.{o}': x for o,x in watch.items()}}
 
 @patch
 def set(self:ForgetOnDrift, arrays):
