@@ -96,7 +96,7 @@ def adwin_sweep( # lint: long
         if alarm!=0: # a new window
             held[:] = 0
             width,whole,var,since,top = 0.,0.,0.,np.int64(0),np.int64(0)
-        alarm,m = 0.,min(clock-since, len(xs)-t, _DESK) # m numbers until the next check
+        alarm,m = 0.,max(1, min(clock-since, len(xs)-t, _DESK)) # m until the next check
         for j in range(m):
             x = desk[0,0,most+j] = xs[t+j]
             alarms[t+j] = 0
@@ -105,7 +105,7 @@ def adwin_sweep( # lint: long
             whole += x
         top = max(top, adwin_add(desk, m, total, spread, held))
         since,t = since+m,t+m
-        if since==clock:
+        if since>=clock: # more than that, if `clock` was lowered meanwhile
             since = np.int64(0)
             while width>grace:
                 log = np.log(2*np.log(width)/delta)

@@ -131,3 +131,11 @@ def test_only_a_rise_of_the_slope_makes_it_forget(way, heard, monkeypatch):
     monkeypatch.setattr(ForgetOnDrift, 'numbers', lambda self, y, pred: np.array([next(watched) for _ in y]))
     m = IncrementalMF(remedies=(ForgetOnDrift(),)).partial_fit(drift_stream(1_280, seed=0))
     assert (len(m.remedies_[0].alarms_)>0)==heard, 'an alarm of ADWIN that the slope has fallen is good news: nothing is forgotten'
+
+
+def test_a_clock_that_is_lowered_meanwhile_checks_at_once_and_ends():
+    d = ADWIN(clock=32)
+    d.updates(numbers('coins')[:20])
+    d.clock = 8
+    d.updates(numbers('coins')[20:])
+    assert d.width_>0 and d.state_[3]<8

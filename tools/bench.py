@@ -34,6 +34,13 @@ def seconds(f):
     f()
     return time.perf_counter() - start
 
+def cpu(f):
+    start = time.process_time()
+    f()
+    return time.process_time() - start
+
+def turns(n, calls): return calls if n%2 else reversed(calls) # who comes first, in pairs that alternate
+
 def spread(times, digits=3): return [round(float(o), digits) for o in np.percentile(times, (0, 50, 100))]
 
 def ratio(cls, known):
@@ -43,7 +50,7 @@ def ratio(cls, known):
     for f in calls.values(): f(make()) # compile
     pairs = []
     for n in progress(range(scale(40, 2)), cls.__name__, 'pair'):
-        took = {o: seconds(lambda m=make(): calls[o](m)) for o in (calls if n%2 else reversed(calls))}
+        took = {o: seconds(lambda m=make(): calls[o](m)) for o in turns(n, calls)}
         pairs.append(took['whole']/took['once'])
     return spread(pairs)
 
@@ -119,11 +126,7 @@ def detectors():
                 for x in listed: one.update(x)
             cls().updates(coins) # compile
             calls,took = dict(ours=lambda: cls().updates(coins), river=theirs),[]
-            def cpu(f):
-                start = time.process_time()
-                f()
-                return time.process_time() - start
-            for n in range(scale(9, 2)): took.append({o: cpu(calls[o]) for o in (calls if n%2 else reversed(calls))})
+            for n in range(scale(9, 2)): took.append({o: cpu(calls[o]) for o in turns(n, calls)})
             return {**{o: spread([len(coins)/t[o]/1e6 for t in took], 2) for o in calls}, 'ratio': spread([t['river']/t['ours'] for t in took], 1)}
         yield cls.__name__, run
 
@@ -158,14 +161,12 @@ def bert_steps():
         for a in range(0, 640, 16): m.partial_fit(rows[a:a+16], y[a:a+16])
         old = [(*r, k) for r,k in zip(rows[:640], y)] if isinstance(remedy, Reservoir) else []
         calls = dict(ours=m.partial_fit, plain=plain_torch(m, old, m.remedies_[0].pull() if isinstance(remedy, EWC) else None))
-        def cpu(f, at):
-            start = time.process_time()
+        def steps(f, at):
             for a in range(at, at+320, 16): f(rows[a:a+16], y[a:a+16])
-            return time.process_time() - start
         took = []
         for n in progress(range(scale(15, 2)), type(remedy).__name__ if remedy else 'naive', 'pair'):
             at = 640 + n%4*320
-            took.append({o: cpu(calls[o], at) for o in (calls if n%2 else reversed(calls))})
+            took.append({o: cpu(lambda: steps(calls[o], at)) for o in turns(n, calls)})
         return spread([t['ours']/t['plain'] for t in took], 2)
     for name,remedy in (('naive', None), ('EWC', EWC(after=640, size=200)), ('Reservoir', Reservoir(2_000))): yield name, lambda: run(remedy)
 
