@@ -15,7 +15,7 @@ here = Path(__file__).resolve().parent
 RUN_TIME = 'torch transformers tokenizers safetensors huggingface_hub numpy pandas scipy sklearn numba tqdm fastcore'.split()
 BERT = RUN_TIME
 IDS = 'torch numpy pandas scipy sklearn numba tqdm fastcore'.split()
-CHAPTERS = '35_mf_speed', '42_bert', '42a_click', '43_bert_online', '44_lora', '47_live', '48_blocks'
+CHAPTERS = '35_mf_speed', '42_bert', '42a_click', '42c_step', '43_bert_online', '44_lora', '47_live', '48_blocks'
 NEEDED = 'matplotlib', 'IPython', 'PIL' # by chapters, beside what the library needs
 
 CHECKS = [] # name, seconds on a card, packages, whether only a card can answer, function

@@ -1,4 +1,4 @@
-"""What a cross-encoder sees and costs, beside the bi-encoder and the null, with MiniLM; and the programs of 42_bert and 42b_pair
+"""What a cross-encoder sees and costs, beside the bi-encoder and the null, with MiniLM; and the programs of 42_bert, 42b_pair and 42c_step
 in twelve worlds that the chapters do not draw: python tools/pair_runs.py
 
 Some fifteen minutes of one idle core. Writes recinc_nb/results/pair.json. Milliseconds are of processor time in one thread, so that other work on the
@@ -67,7 +67,7 @@ def rounded(**kw): return {k: round(float(v), 4) for k,v in kw.items()}
 @record.part(batch=16)
 def programs(seeds=OTHERS):
     "The programs of 42_bert: AUC and log loss of the second half of 1,600 events; log loss in blocks of 160; what a turn of taste leaves of AUC."
-    here = chapter('42_bert', 'world tokenizer small_bert batch_of follow run verdict by_block turned decay_groups warmup learn follow_with_care')
+    here = chapter('42_bert', 'world tokenizer small_bert batch_of follow run verdict by_block turned')
     def judged(y, p): return rounded(**here['verdict'](y, p)) | dict(blocks=[round(float(o), 4) for o in here['by_block']([(y, p, None)])])
     def run(seed, **kw): return judged(*here['run'](seed, **kw)[:2])
     def turn(seed, which):
@@ -79,8 +79,21 @@ def programs(seeds=OTHERS):
     for seed in seeds:
         yield dict(who='the truth', seed=seed), lambda: truth(seed)
         yield dict(who='the program', seed=seed), lambda: run(seed)
-        yield dict(who='with care', seed=seed), lambda: run(seed, follow=here['follow_with_care'])
         for n,who in enumerate(('goes on', 'stops at the turn')): yield dict(who=who, seed=seed), lambda: turn(seed, n)
+
+@record.part(batch=16)
+def steps(seeds=OTHERS):
+    "The ways to step of 42c_step, in the same worlds: AUC and log loss of the second half of 1,600 events; log loss in blocks of 160."
+    here = chapter('42c_step', 'world tokenizer small_bert batch_of warmup plain_step follow halves by_block run share_so_far ways AT undone forgotten clipped strange learn follow_with_care')
+    def judged(y, p): return rounded(**here['halves'](y, p)) | dict(blocks=[round(float(o), 4) for o in here['by_block'](y, p)])
+    careful = {'with care': {}, 'with care, step size 0.003': dict(lr=3e-3)}
+    for seed in seeds:
+        rows,truth = here['world'](1600, seed)
+        y = np.array([o[2] for o in rows])
+        yield dict(who='the truth', seed=seed), lambda: judged(y, truth)
+        yield dict(who='share so far', seed=seed), lambda: judged(y, here['share_so_far'](y))
+        for who,kw in (here['ways'] | here['strange']).items(): yield dict(who=who, seed=seed), lambda: judged(*here['run'](seed, **kw))
+        for who,kw in careful.items(): yield dict(who=who, seed=seed), lambda: judged(*here['run'](seed, here['follow_with_care'], **kw))
 
 @record.part(batch=16)
 def readers(seeds=OTHERS):
