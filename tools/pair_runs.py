@@ -84,7 +84,7 @@ def programs(seeds=OTHERS):
 @record.part(batch=16)
 def steps(seeds=OTHERS):
     "The ways to step of 42c_step, in the same worlds: AUC and log loss of the second half of 1,600 events; log loss in blocks of 160."
-    here = chapter('42c_step', 'world tokenizer small_bert batch_of warmup plain_step follow halves by_block run share_so_far ways AT undone forgotten clipped strange learn follow_with_care')
+    here = chapter('42c_step', 'world tokenizer small_bert batch_of warmup plain_step follow halves by_block run share_so_far ways AT undone forgotten mean_forgotten clipped strange learn follow_with_care')
     def judged(y, p): return rounded(**here['halves'](y, p)) | dict(blocks=[round(float(o), 4) for o in here['by_block'](y, p)])
     careful = {'with care': {}, 'with care, step size 0.003': dict(lr=3e-3)}
     for seed in seeds:
