@@ -10,40 +10,22 @@ import numpy as np
 
 # %% ../nbs/11a_ranks.ipynb #17137c2e
 def rank_counts(
-    # Scores of the candidates; shape (n_items,) or (n_events, n_items); -inf: no
-    # candidate
+    # Of the items; shape (n_items,) or (n_events, n_items); -inf: no candidate
     scores:np.ndarray,
     target:np.ndarray, # Column of the item that was chosen; an int or shape (n_events,)
-    # better and tied: how many score higher, and how many OTHERS the same; ints, shape
-    # of target
+    # better and tied: how many score higher, how many OTHERS the same; shape of target
 )->tuple[np.ndarray,np.ndarray]:
     """Where the target stands among the candidates, with the ties counted apart.
 
     Raises `ValueError` for a score that is nan, a target that is no candidate, or shapes that
     do not match."""
-    s,i = np.asarray(scores, dtype=np.float64), np.asarray(target)
-    if s.ndim not in (1, 2) or i.shape!=s.shape[:-1]: raise ValueError(
-        f"rank_counts: scores have shape {s.shape} and target {i.shape}; give one target per "
-        "row of scores")
-    if i.size and i.dtype.kind not in 'iu':
-        raise ValueError(f"rank_counts: target is {i.dtype}; give columns of scores as ints")
-    if np.count_nonzero(np.isnan(s)):
-        raise ValueError("rank_counts: a score is nan, which has no rank; give -inf to what "
-            "is no candidate")
-    if i.size and not (0<=i.min() and i.max()<s.shape[-1]): raise ValueError(
-        f"rank_counts: target runs from {i.min()} to {i.max()}; there are "
-        f"{s.shape[-1]} columns")
-    mine = s[i] if s.ndim==1 else s[np.arange(len(s)), i.astype(np.intp)][:,None]
-    if np.isneginf(mine).any():
-        raise ValueError("rank_counts: a target has score -inf, so it is no candidate; count "
-            "it as a miss: better=inf")
+    s,mine = _scores(scores, target)
     if s.ndim==1: return np.count_nonzero(s>mine), np.count_nonzero(s==mine)-1
     return (s>mine).sum(-1), (s==mine).sum(-1)-1
 
 # %% ../nbs/11a_ranks.ipynb #05f6f3e1
 def rank_gain(
-    # How many candidates score higher than the target; shape (n,); inf for a miss
-    better:np.ndarray,
+    better:np.ndarray, # How many candidates score higher; shape (n,); inf for a miss
     tied:np.ndarray,   # How many others have its score; shape (n,)
     gain,              # What a position is worth: a function of an array of positions 1, 2, …
     k:int|None=10,     # Positions beyond it are worth nothing; None for no limit
@@ -68,8 +50,7 @@ def rank_gain(
 
 # %% ../nbs/11a_ranks.ipynb #b0b25dd4
 def hit_rate(
-    # How many candidates score higher than the target; shape (n,); inf for a miss
-    better:np.ndarray,
+    better:np.ndarray, # How many candidates score higher; shape (n,); inf for a miss
     tied:np.ndarray,   # How many others have its score; shape (n,)
     k:int=10,          # Length of the list
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
@@ -82,8 +63,7 @@ def hit_rate(
     return float(v.mean()) if v.size else np.nan
 
 def mrr(
-    # How many candidates score higher than the target; shape (n,); inf for a miss
-    better:np.ndarray,
+    better:np.ndarray, # How many candidates score higher; shape (n,); inf for a miss
     tied:np.ndarray,   # How many others have its score; shape (n,)
     k:int|None=None,   # Positions beyond it are worth nothing; None for no limit
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
@@ -93,8 +73,7 @@ def mrr(
     return float(v.mean()) if v.size else np.nan
 
 def ndcg(
-    # How many candidates score higher than the target; shape (n,); inf for a miss
-    better:np.ndarray,
+    better:np.ndarray, # How many candidates score higher; shape (n,); inf for a miss
     tied:np.ndarray,   # How many others have its score; shape (n,)
     k:int|None=10,     # Length of the list
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
@@ -109,16 +88,7 @@ def ndcg(
 def _by_position(relevant, scores, ties, who):
     """Relevance at each position, best score first, and each row's relevance; ties share their
     mean, or come best or worst first."""
-    r,s = np.asarray(relevant, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    if r.ndim!=2 or r.shape!=s.shape:
-        raise ValueError(f"{who}: relevant has shape {r.shape} and scores {s.shape}; give two "
-            "of (n_users, n_items)")
-    if np.isnan(s).any():
-        raise ValueError(f"{who}: a score is nan, which has no rank; give -inf to what "
-            "is no candidate")
-    if not (np.isfinite(r) & (r>=0)).all():
-        raise ValueError(f"{who}: relevance is negative or not finite; use 0 for what "
-            "is not relevant")
+    r,s = _matrices(relevant, scores, who)
     order = np.lexsort((r if ties=='pessimistic' else -r, -s), axis=-1)
     r,s = (np.take_along_axis(o, order, -1) for o in (r, s))
     if ties=='expected' and r.size:
@@ -134,8 +104,7 @@ def recall_at_k(
     scores:np.ndarray,   # Scores of the items; shape (n_users, n_items)
     k:int=10,            # Length of the list
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
-    # Mean share of a user's items that are in the list; users without one are left out;
-    # nan if no user is left
+    # Mean share of a user's items in the list, of users who have any; nan if none has
 )->float:
     "Recall at k for users with several relevant items."
     _rule(k, ties, 'recall_at_k')
@@ -148,8 +117,7 @@ def ndcg_at_k(
     scores:np.ndarray,   # Scores of the items; shape (n_users, n_items)
     k:int=10,            # Length of the list
     ties:str='expected', # 'optimistic', 'expected' or 'pessimistic'
-    # Mean over users of DCG over the best DCG; users without relevant items are left
-    # out; nan if no user is left
+    # Mean of DCG over the best DCG, of users with relevant items; nan if none has
 )->float:
     """Normalized discounted cumulative gain for users with several relevant items: equation
     (4).
@@ -202,3 +170,39 @@ def _counts(better, tied, who):
             raise ValueError(f"{who}: {name} holds {x[bad][0]}; counts are whole and 0 or "
                 "more (better=inf is a miss)")
     return b,t
+
+# %% ../nbs/11a_ranks.ipynb #ae4ea07f
+def _scores(scores, target):
+    "Scores, and those of the targets; or an error that says what is wrong."
+    s,i = np.asarray(scores, dtype=np.float64), np.asarray(target)
+    if s.ndim not in (1, 2) or i.shape!=s.shape[:-1]: raise ValueError(
+        f"rank_counts: scores have shape {s.shape} and target {i.shape}; give one target per "
+        "row of scores")
+    if i.size and i.dtype.kind not in 'iu':
+        raise ValueError(f"rank_counts: target is {i.dtype}; give columns of scores as ints")
+    if np.count_nonzero(np.isnan(s)):
+        raise ValueError("rank_counts: a score is nan, which has no rank; give -inf to what "
+            "is no candidate")
+    if i.size and not (0<=i.min() and i.max()<s.shape[-1]): raise ValueError(
+        f"rank_counts: target runs from {i.min()} to {i.max()}; there are "
+        f"{s.shape[-1]} columns")
+    mine = s[i] if s.ndim==1 else s[np.arange(len(s)), i.astype(np.intp)][:,None]
+    if np.isneginf(mine).any():
+        raise ValueError("rank_counts: a target has score -inf, so it is no candidate; count "
+            "it as a miss: better=inf")
+    return s,mine
+
+# %% ../nbs/11a_ranks.ipynb #5932a9b4
+def _matrices(relevant, scores, who):
+    "Relevances and scores as float64 of one shape; or an error that says what is wrong."
+    r,s = np.asarray(relevant, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    if r.ndim!=2 or r.shape!=s.shape:
+        raise ValueError(f"{who}: relevant has shape {r.shape} and scores {s.shape}; give two "
+            "of (n_users, n_items)")
+    if np.isnan(s).any():
+        raise ValueError(f"{who}: a score is nan, which has no rank; give -inf to what "
+            "is no candidate")
+    if not (np.isfinite(r) & (r>=0)).all():
+        raise ValueError(f"{who}: relevance is negative or not finite; use 0 for what "
+            "is not relevant")
+    return r,s
