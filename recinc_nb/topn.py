@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 import numpy as np, pandas as pd
 from .core import progress
-from .metrics import coverage, hit_rate, mrr, ndcg, rank_counts, rank_gain
 from .protocol import Report, _first_last, _peak, _shown, _streams, _target, _whole
+from .ranks import coverage, hit_rate, mrr, ndcg, rank_counts, rank_gain
 from .streams import Stream, _key
 
 # %% ../nbs/12b_topn.ipynb #d6cb3df0

@@ -3,7 +3,7 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import assume, given, strategies as st
 from recinc_nb import BiasBaseline, IncrementalMF, Stream, drift_stream
 from recinc_nb.baselines import Popularity
-from recinc_nb.metrics import rank_counts
+from recinc_nb.ranks import rank_counts
 from recinc_nb.topn import TopReport, prequential_topn
 from test_protocol import events, few, parts_of, stream
 
