@@ -73,6 +73,7 @@ def test_outputs_twice_are_the_same_bytes(tmp_path):
             made.append(path.read_bytes())
         assert made[0]==made[1]
 
+
 def test_each_remedy_is_explained_before_it_is_measured():
     "Chapter 57 uses them by name: a line for each, with a link to its chapter, stands before the record is read."
     cells = [''.join(o['source']) for o in json.loads((root/'nbs'/'57_remedies.ipynb').read_text())['cells']]
