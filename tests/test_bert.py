@@ -300,6 +300,8 @@ def test_an_item_without_a_text_is_never_its_number():
     lacking = [i for i in events['item'].unique() if i%3==0]
     p = m.predict(dict(user=[1]*len(lacking), item=lacking))
     assert np.ptp(p)<1e-7 # all of them read as an empty text
+    vectors,silent = m.item_vectors(),[not some.get(i) for i in m.items_.ids]
+    assert 0<sum(silent)<len(silent) and not vectors[silent].any() and vectors[~np.array(silent)].any(1).all() # like nothing else
 
 
 def test_recommendations_from_the_whole_catalog_and_what_is_alike():
@@ -399,6 +401,27 @@ def test_every_setting_is_live_or_refused_and_survives_a_save(tmp_path):
         for o in (m, back, fresh): o.partial_fit(table)
         assert state(back)==state(m)
         if name!='cache_mb': assert state(m)!=state(fresh), name
+
+
+@pytest.mark.parametrize('update', ['head', 'top-1'])
+def test_another_length_is_read_at_once(update):
+    "What was read at the old length and kept for the next call is not used any more."
+    kept,none = (learned(48, update=update, cache_mb=o) for o in (128, 0))
+    before = kept.predict(world[48:80])
+    for o in (kept, none): o.max_length = 5
+    after = kept.predict(world[48:80])
+    np.testing.assert_allclose(after, none.predict(world[48:80]), atol=1e-5)
+    assert abs(after - before).max()>1e-3
+
+
+def test_events_of_a_user_who_is_forgotten_were_learned(tmp_path):
+    "The number of events is not that of the log: it goes on over a save."
+    m = learned(48, update='head')
+    m.remember(world[48:60])
+    m.forget_user(3)
+    m.save_pretrained(tmp_path/'m')
+    back = IncrementalBert.from_pretrained(tmp_path/'m')
+    assert m.n_==back.n_==48 and len(back.seen_)!=48
 
 
 def test_what_pickles_and_copies_goes_on():
