@@ -4,7 +4,7 @@ import numpy as np, pandas as pd, pytest, torch
 from sklearn.base import clone
 from helpers import python, root
 from recinc_nb import AGEM, BiasBaseline, Distill, ForgetOnDrift, IncrementalBert, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, Stream, drift_stream, prequential
-from recinc_nb.bert_online import UpdatePolicy
+from recinc_nb.bert_online import UpdatePolicy, _Store
 from recinc_nb.text import MINILM_SHA256, find_checkpoint
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -161,6 +161,29 @@ def test_a_store_that_is_too_small_costs_time_and_nothing_else(tmp_path):
     tight.save_pretrained(tmp_path/'m')
     back = IncrementalBert.from_pretrained(tmp_path/'m')
     np.testing.assert_array_equal(back.predict(world[64:96]), tight.predict(world[64:96]))
+
+
+def test_a_store_gives_what_was_computed_whatever_has_left_it():
+    "Against a plain dict: the oldest group goes first, what stays is not computed again, and groups from a file are computed as one."
+    rng,asked = np.random.default_rng(0),[]
+    def compute(group):
+        asked.append(list(group))
+        return [torch.full((2,), float(o), dtype=torch.float64) for o in group]
+    store,known = _Store(10*16),[] # room for ten vectors
+    def get(store, said):
+        asked.clear()
+        out = store.get(said, compute, int, 3)
+        assert [o[0].item() for o in out]==[float(o) for o in said]
+        return [o for group in asked for o in group]
+    for n in range(60):
+        said = [str(o) for o in rng.choice(25, 4, replace=False)]
+        assert sorted(get(store, said))==sorted(set(said) - set(known))
+        known = [o for _,group in store.groups for o in group]
+        assert len(known)<=10 and store.size==16*len(known) and sorted(known)==sorted(store.at)
+        if n%9==0: # as from a file
+            whole = next(list(o) for _,o in store.groups if len(o)>1)
+            assert get(_Store(10*16, [(size, list(o)) for size,o in store.groups]), whole[:1])==whole
+    assert store.first>10                        # many have left
 
 
 def test_a_policy_that_nobody_knows_and_a_checkpoint_of_another_shape(tmp_path):
@@ -489,6 +512,11 @@ def test_a_prior_by_ids_is_added_learned_forgotten_and_saved(tmp_path):
     for o in (plain, both): o.partial_fit(told[:16])
     fresh = told[100:101]
     assert both.forget_user(int(world.events['user'][0])) and np.isfinite(s(both.predict(fresh))).all()
+    low,high = (both.predict(Stream(world.events.assign(known=o), world.items)[100:140]) for o in (-.5, .7))
+    np.testing.assert_allclose(s(high) - s(low), 1.2, atol=1e-5) # what is known counts beside what ids say
+    rows = IncrementalBert('tiny', update='head', prior=IncrementalMF(loss='logistic', n_factors=2)).partial_fit(world[:64])
+    user,(inner,) = rows.users_.ids[2],rows.prior_
+    assert inner.rows_['user']['weight'][2]>0 and rows.forget_user(user) and not inner.rows_['user']['weight'][2]
     for bad in (BiasBaseline(), IncrementalMF(), 'ids', IncrementalMF): # stars, or no learner
         with pytest.raises((ValueError, TypeError), match='prior is'): IncrementalBert('tiny', prior=bad).partial_fit(world[:4])
     with pytest.raises(ValueError, match='prior cannot change'): m.prior = None
