@@ -3,7 +3,7 @@ import copy, itertools
 import numpy as np, pytest, torch
 from sklearn.base import clone
 from helpers import check_however, state
-from recinc_nb import BankBert, BiasBaseline, ClockFilter, GaussianMF, IncrementalMF, ISGD, Learner, OnlineExperts, Reservoir, SnapshotBank, drift_stream, results
+from recinc_nb import BankBert, BiasBaseline, ClockFilter, GaussianMF, IncrementalBert, IncrementalMF, ISGD, Learner, OnlineExperts, Reservoir, SnapshotBank, drift_stream, results
 from recinc_nb.bank import Bank, bank_sweep, share_weights
 from recinc_nb.heads import head_chances
 
@@ -152,6 +152,55 @@ def test_heads_under_replay_and_copies_at_the_end():
     assert seen==[16]*10                         # old events teach no weights
     plain.partial_fit(bert_world[:32])
     np.testing.assert_array_equal(plain.heads_[0], plain.head())
+
+
+def test_the_heads_that_stay_are_those_of_their_events():
+    "With too many heads each second one goes: what is left was the head at its event."
+    m,plain,heads = bert(every=16, keep=2),IncrementalBert(checkpoint='tiny', history=2),{}
+    for n,part in enumerate(bert_world.batches(16), 1):
+        m.partial_fit(part)
+        plain.partial_fit(part)
+        W,b = (o.detach().double() for o in plain.model_.classifier.parameters())
+        heads[16*n] = np.r_[W[1]-W[0], b[1]-b[0]]
+    assert m.copies_[:,0].tolist()==[64, 128] and len(m.heads_)==2 and len(m.weights_)==3
+    for o,n in zip(m.heads_, m.copies_[:,0]): np.testing.assert_allclose(o, heads[n], atol=1e-6)
+    apart = [abs(a - b).max() for a,b in itertools.combinations(heads.values(), 2)]
+    assert min(apart) > 1e-4                     # else any head would pass
+
+
+@pytest.mark.usefixtures('one_thread')
+def test_what_replay_counts_is_what_the_head_learns():
+    "A head beside others steps as one alone does, also with weights that are not 1; and equation (2) sees new events alone."
+    asked = []
+    class Asked(BankBert):
+        def _update(self, step, who):
+            before = self.log_weights_.copy()
+            pred = super()._update(step, who)
+            asked.append((before, self._said, step.new, step.y, self.log_weights_.copy(), pred))
+            return pred
+        def _offers(self, z, read):
+            self._said = super()._offers(z, read)
+            return self._said
+    m = Asked(checkpoint='tiny', history=2, remedies=(Reservoir(10, 1),), every=32, share=.05)
+    plain,other = (IncrementalBert('tiny', history=2, remedies=(Reservoir(10, 1),)) for _ in range(2))
+    counts = np.random.default_rng(0).uniform(.1, 2, len(bert_world))
+    for n,part in enumerate(bert_world.batches(16)):
+        for o in (m, plain): o.partial_fit(part, sample_weight=counts[16*n:16*n+16])
+        other.partial_fit(part)
+    W,V,U = (o.model_.classifier.weight.detach().numpy() for o in (m, plain, other))
+    np.testing.assert_array_equal(W, V)
+    assert abs(U - V).max() > 1e-3               # what an event counts matters
+    mixed = 0
+    for before,given,new,y,after,pred in asked:
+        w = np.exp(before)/np.exp(before).sum()
+        np.testing.assert_allclose(pred, given@w, rtol=1e-12)
+        for p,label in zip(given[new], y[new]):
+            w = w*np.where(label, p, 1-p)
+            w = w/w.sum()
+            if len(w)>1: w = .95*w + .05*payout(len(w))
+        np.testing.assert_allclose(np.exp(after)/np.exp(after).sum(), w, rtol=1e-9)
+        mixed += len(w)>1 and not new.all()
+    assert mixed>=7                              # steps with old events and old heads
 
 
 @pytest.mark.parametrize('wrong,words', [(dict(update='all'), "update is 'all'"), (dict(every=0), 'every is 0'), (dict(share=2.), 'share is 2')])

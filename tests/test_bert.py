@@ -4,7 +4,7 @@ import numpy as np, pandas as pd, pytest, torch
 from sklearn.base import clone
 from helpers import python, root
 from recinc_nb import AGEM, BiasBaseline, Distill, ForgetOnDrift, IncrementalBert, IncrementalMF, L2SP, Learner, Remedy, Replay, Reservoir, Stream, drift_stream, prequential
-from recinc_nb.bert_online import UpdatePolicy
+from recinc_nb.bert_online import UpdatePolicy, _Store
 from recinc_nb.text import MINILM_SHA256, find_checkpoint
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -163,6 +163,29 @@ def test_a_store_that_is_too_small_costs_time_and_nothing_else(tmp_path):
     np.testing.assert_array_equal(back.predict(world[64:96]), tight.predict(world[64:96]))
 
 
+def test_a_store_gives_what_was_computed_whatever_has_left_it():
+    "Against a plain dict: the oldest group goes first, what stays is not computed again, and groups from a file are computed as one."
+    rng,asked = np.random.default_rng(0),[]
+    def compute(group):
+        asked.append(list(group))
+        return [torch.full((2,), float(o), dtype=torch.float64) for o in group]
+    store,known = _Store(10*16),[] # room for ten vectors
+    def get(store, said):
+        asked.clear()
+        out = store.get(said, compute, int, 3)
+        assert [o[0].item() for o in out]==[float(o) for o in said]
+        return [o for group in asked for o in group]
+    for n in range(60):
+        said = [str(o) for o in rng.choice(25, 4, replace=False)]
+        assert sorted(get(store, said))==sorted(set(said) - set(known))
+        known = [o for _,group in store.groups for o in group]
+        assert len(known)<=10 and store.size==16*len(known) and sorted(known)==sorted(store.at)
+        if n%9==0: # as from a file
+            whole = next(list(o) for _,o in store.groups if len(o)>1)
+            assert get(_Store(10*16, [(size, list(o)) for size,o in store.groups]), whole[:1])==whole
+    assert store.first>10                        # many have left
+
+
 def test_a_policy_that_nobody_knows_and_a_checkpoint_of_another_shape(tmp_path):
     import json
     from dataclasses import dataclass
@@ -300,6 +323,8 @@ def test_an_item_without_a_text_is_never_its_number():
     lacking = [i for i in events['item'].unique() if i%3==0]
     p = m.predict(dict(user=[1]*len(lacking), item=lacking))
     assert np.ptp(p)<1e-7 # all of them read as an empty text
+    vectors,silent = m.item_vectors(),[not some.get(i) for i in m.items_.ids]
+    assert 0<sum(silent)<len(silent) and not vectors[silent].any() and vectors[~np.array(silent)].any(1).all() # like nothing else
 
 
 def test_recommendations_from_the_whole_catalog_and_what_is_alike():
@@ -401,6 +426,27 @@ def test_every_setting_is_live_or_refused_and_survives_a_save(tmp_path):
         if name!='cache_mb': assert state(m)!=state(fresh), name
 
 
+@pytest.mark.parametrize('update', ['head', 'top-1'])
+def test_another_length_is_read_at_once(update):
+    "What was read at the old length and kept for the next call is not used any more."
+    kept,none = (learned(48, update=update, cache_mb=o) for o in (128, 0))
+    before = kept.predict(world[48:80])
+    for o in (kept, none): o.max_length = 5
+    after = kept.predict(world[48:80])
+    np.testing.assert_allclose(after, none.predict(world[48:80]), atol=1e-5)
+    assert abs(after - before).max()>1e-3
+
+
+def test_events_of_a_user_who_is_forgotten_were_learned(tmp_path):
+    "The number of events is not that of the log: it goes on over a save."
+    m = learned(48, update='head')
+    m.remember(world[48:60])
+    m.forget_user(3)
+    m.save_pretrained(tmp_path/'m')
+    back = IncrementalBert.from_pretrained(tmp_path/'m')
+    assert m.n_==back.n_==48 and len(back.seen_)!=48
+
+
 def test_what_pickles_and_copies_goes_on():
     import copy, pickle
     m = learned(48, update='top-1', remedies=KINDS['both'])
@@ -466,6 +512,11 @@ def test_a_prior_by_ids_is_added_learned_forgotten_and_saved(tmp_path):
     for o in (plain, both): o.partial_fit(told[:16])
     fresh = told[100:101]
     assert both.forget_user(int(world.events['user'][0])) and np.isfinite(s(both.predict(fresh))).all()
+    low,high = (both.predict(Stream(world.events.assign(known=o), world.items)[100:140]) for o in (-.5, .7))
+    np.testing.assert_allclose(s(high) - s(low), 1.2, atol=1e-5) # what is known counts beside what ids say
+    rows = IncrementalBert('tiny', update='head', prior=IncrementalMF(loss='logistic', n_factors=2)).partial_fit(world[:64])
+    user,(inner,) = rows.users_.ids[2],rows.prior_
+    assert inner.rows_['user']['weight'][2]>0 and rows.forget_user(user) and not inner.rows_['user']['weight'][2]
     for bad in (BiasBaseline(), IncrementalMF(), 'ids', IncrementalMF): # stars, or no learner
         with pytest.raises((ValueError, TypeError), match='prior is'): IncrementalBert('tiny', prior=bad).partial_fit(world[:4])
     with pytest.raises(ValueError, match='prior cannot change'): m.prior = None

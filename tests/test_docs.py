@@ -1,7 +1,8 @@
 """The site builds, with no broken link and no picture without words; outputs are the same when made twice."""
-import re, shutil
+import json, re, shutil
 import pytest
 from helpers import root
+from recinc_nb import results
 
 
 def test_the_site_builds_whole(site):
@@ -71,3 +72,12 @@ def test_outputs_twice_are_the_same_bytes(tmp_path):
             assert run_nbs.run(path, write=True)==''
             made.append(path.read_bytes())
         assert made[0]==made[1]
+
+
+def test_each_remedy_is_explained_before_it_is_measured():
+    "Chapter 57 uses them by name: a line for each, with a link to its chapter, stands before the record is read."
+    cells = [''.join(o['source']) for o in json.loads((root/'nbs'/'57_remedies.ipynb').read_text())['cells']]
+    before = '\n'.join(cells[:next(n for n,o in enumerate(cells) if "results('remedies')" in o)]).splitlines()
+    names = {o['remedy'] for o in results('remedies')['table']['rows']} - {'naive', 'stops after A', 'put back (oracle)'}
+    assert len(names)==10
+    for o in names: assert any(f'**{o}** ([5' in line and '.ipynb)' in line for line in before), f'{o} is not explained at the start'

@@ -1,8 +1,8 @@
 """Following a stream block by block: against loops with copies, closed forms, and what is refused."""
 import copy
-import numpy as np, pytest
+import numpy as np, pandas as pd, pytest
 from recinc_nb import IncrementalMF, drift_stream, follow_blocks, gate_slope
-from recinc_nb.transfer import _blended
+from recinc_nb.transfer import _blended, _turn_gate
 
 small = drift_stream(1_500, n_users=40, n_items=30, drift='gradual', share=1., seed=3)
 mf = IncrementalMF(n_factors=4)
@@ -48,6 +48,58 @@ def test_shrink_and_perturb():
         m.rows_[s].used('factors')[:] += rng.normal(0, .2, (len(m.rows_[s]), 4))
     m.mean_ *= .3
     np.testing.assert_array_equal(run.model.predict(small), m.partial_fit(cut(750, 1_500)).predict(small))
+
+
+class Logged(IncrementalMF):
+    "Keeps the order in which it was given events."
+    log = []
+    def partial_fit(self, X, y=None):
+        self.log.append(X.index.to_numpy())
+        return super().partial_fit(X, y)
+
+
+@pytest.mark.parametrize('passes', [1, 2, 3])
+def test_each_pass_has_an_order_of_its_own(passes):
+    Logged.log = []
+    follow_blocks(Logged(n_factors=4), small, 500, keep=100, passes=passes)
+    assert len(Logged.log)==3*passes
+    for n in range(3):
+        first,orders = max(0, 500*n - 100),Logged.log[n*passes:(n+1)*passes]
+        for o in orders: np.testing.assert_array_equal(np.sort(o), np.arange(first, 500*n + 500))
+        if passes==1: assert (np.diff(orders[0])>0).all()
+        else: # far from their order, and from each other
+            for a,b in zip([np.sort(orders[0]), *orders], orders): assert (a!=b).mean() > .9
+
+
+@pytest.mark.parametrize('start', [.5, .9])
+def test_the_gate_leads_from_the_model_that_served_not_from_a_shrunken_one(start):
+    m = IncrementalMF(n_factors=4).partial_fit(cut(0, 750))
+    served = tables(m)
+    for s in SIDES:
+        for o in ('factors', 'bias', 'weight'): m.rows_[s].used(o)[:] *= np.float32(start)
+    m.mean_ *= start
+    m.partial_fit(cut(750, 1_500))
+    for s in SIDES:
+        for o,x in zip(('factors', 'bias'), served[s]):
+            used = m.rows_[s].used(o)
+            used[:len(x)] = .75*x + .25*used[:len(x)]
+    run = follow_blocks(mf, small, 750, start=start, gate=.25)
+    np.testing.assert_allclose(run.model.predict(small), m.predict(small), atol=1e-5)
+
+
+def test_strangers_turn_no_gate():
+    "Only events whose rows were there before last night's step have a slope: neither a stranger's nor one of last night's newcomers."
+    m = IncrementalMF(n_factors=4).partial_fit(cut(0, 500))
+    old = tables(m)
+    late = cut(500, 1_000).assign(user=lambda e: np.where(np.arange(500)%5, e['user'], -7), item=lambda e: np.where(np.arange(500)%7, e['item'], -8))
+    new,today = tables(m.partial_fit(late)),cut(1_000, 1_500)
+    g = np.full(2, .6)
+    alone = _turn_gate(m, old, new, today, g)
+    assert (abs(alone - g) > .01).all()
+    odd = [today.assign(**{o: who}, rating=1.) for o,who in (('user', 10**6), ('item', 10**6), ('user', -7), ('item', -8))]
+    for o in odd:
+        np.testing.assert_array_equal(_turn_gate(m, old, new, pd.concat([today, o]), g), alone)
+        np.testing.assert_array_equal(_turn_gate(m, old, new, o, g), g)
 
 
 @pytest.mark.parametrize('gate', [0., .25, 1.])

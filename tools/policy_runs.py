@@ -111,13 +111,17 @@ def chosen():
 
 def settings(): return {o: {k: record.read('chosen')[2]['rows'][o][k] for k in ('detector', 'part')} for o in ('saved up', 'full bucket')}
 
+DEAF = {'deaf bucket': 'full bucket', 'deaf, no bucket': 'no bucket'} # the null of each trigger
+
 def judged(name, share, drift, seed, learner='IncrementalMF'):
-    policy = {'never': Never(), 'always': None}[name] if name in ('never', 'always') else policies(share, N-WARM, TURNS[drift], settings())[name]
+    if name in DEAF: # as many events as the trigger learned here, at random moments
+        policy = RandomShare(judged(DEAF[name], share, drift, seed, learner)['learned'], seed+1)
+    else: policy = {'never': Never(), 'always': None}[name] if name in ('never', 'always') else policies(share, N-WARM, TURNS[drift], settings())[name]
     value,run = under(policy, drift, seed, learner)
     alarms = (run.state['policy'] or {}).get('alarms_', [])
     return dict(regret=rounded(value), learned=rounded(len(run.learned)/(N-WARM), 4), alarms=[int(o)+WARM for o in alarms])
 
-NAMES = 'random', 'blocks', 'saved up', 'full bucket', 'no bucket', 'told'
+NAMES = 'random', 'blocks', 'saved up', 'full bucket', 'no bucket', 'told', *DEAF
 
 @record.part(at=('runs', 'rows'), every=EVERY)
 def runs(seeds=SEEDS):
