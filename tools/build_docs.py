@@ -46,10 +46,12 @@ SHOW_DOC = re.compile(r'^show_doc\((.+)\)', re.M)
 EXPORTED = '#| code-fold: show\n#| code-summary: "Exported source"\n'   # what nbdev writes over a cell whose source is shown
 
 def without_signature(cell):
-    "A show_doc cell with name and docstring alone: the source below it holds the signature and the comments"
+    "A show_doc cell with name and docstring alone, in plain letters: the source below it holds the signature and the comments"
     for o in cell['outputs']:
         md = ''.join(o.get('data', {}).get('text/markdown', ''))
-        if md: o['data']['text/markdown'] = re.sub(r'^---\n|^```python\n.*?^```\n', '', md, flags=re.M|re.S)
+        if not md: continue
+        md = re.sub(r'^---\n|^```python\n.*?^```\n', '', md, flags=re.M|re.S)
+        o['data']['text/markdown'] = re.sub(r'^\*(?!\*)(.+)\*$', r'\1', md, count=1, flags=re.M)   # italics that would end with the first line
     return cell
 
 
@@ -231,7 +233,7 @@ def stacked(m):
     places = iter(range(len(cells)))
     def cell(c):
         n = next(places)%len(heads)
-        name = '' if n in long or c[2].startswith('<strong>') else html.escape(re.sub(r'<[^>]*>', '', heads[n]), quote=True)
+        name = '' if not n or c[2].startswith('<strong>') else html.escape(re.sub(r'<[^>]*>', '', heads[n]), quote=True)
         return f'<td data-label="{name}"' + ' data-long'*(n in long) + f'{c[1]}>{c[2]}</td>'
     body = re.sub(r'<td([^>]*)>(.*?)</td>', cell, m[0], flags=re.S)
     return body.replace('class="', 'class="stack ', 1)

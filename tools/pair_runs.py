@@ -21,6 +21,7 @@ torch.set_num_threads(1)
 record = Record(__file__, 'pair', checkpoint='MiniLM')
 EVENTS,MOVIES = scale(640, 64),scale(640, 64)
 OTHERS = tuple(range(3, scale(15, 4))) # the chapters draw worlds 0 to 2
+MORE = tuple(range(3, scale(39, 4)))
 DEPTH = 4  # layers below the cut of the split encoder; two stand above it
 PLACE = 96 # where an item begins in it, whatever the past; a past is shorter
 
@@ -65,7 +66,16 @@ def chapter(name, words):
 def rounded(**kw): return {k: round(float(v), 4) for k,v in kw.items()}
 
 @record.part(batch=16)
-def programs(seeds=OTHERS):
+def starts(seeds=OTHERS):
+    "The program of 42_bert from weights of two sizes, with four step sizes: AUC and log loss of the second half of 1,600 events."
+    here = chapter('42_bert', 'world tokenizer small_bert batch_of follow run verdict')
+    for seed in seeds:
+        for start in (.02, .2):
+            for lr in (1e-4, 3e-4, 1e-3, 3e-3):
+                yield dict(start=start, lr=lr, seed=seed), lambda: rounded(**here['verdict'](*here['run'](seed, start=start, lr=lr)[:2]))
+
+@record.part(batch=16)
+def programs(seeds=MORE):
     "The programs of 42_bert: AUC and log loss of the second half of 1,600 events; log loss in blocks of 160; what a turn of taste leaves of AUC."
     here = chapter('42_bert', 'world tokenizer small_bert batch_of follow run verdict by_block turned')
     def judged(y, p): return rounded(**here['verdict'](y, p)) | dict(blocks=[round(float(o), 4) for o in here['by_block']([(y, p, None)])])
