@@ -1,5 +1,5 @@
 """What a cross-encoder sees and costs, beside the bi-encoder and the null, with MiniLM; and the programs of 42_bert, 42b_pair and 42c_step
-in twelve worlds that the chapters do not draw: python tools/pair_runs.py
+in worlds that the chapters do not draw: python tools/pair_runs.py
 
 Some fifteen minutes of one idle core. Writes recinc_nb/results/pair.json. Milliseconds are of processor time in one thread, so that other work on the
 machine weighs less.
