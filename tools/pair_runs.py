@@ -1,5 +1,5 @@
 """What a cross-encoder sees and costs, beside the bi-encoder and the null, with MiniLM; and the programs of 42_bert, 42b_pair and 42c_step
-in twelve worlds that the chapters do not draw: python tools/pair_runs.py
+in worlds that the chapters do not draw: python tools/pair_runs.py
 
 Some fifteen minutes of one idle core. Writes recinc_nb/results/pair.json. Milliseconds are of processor time in one thread, so that other work on the
 machine weighs less.
@@ -20,8 +20,7 @@ from recinc_nb.text import load_bert
 torch.set_num_threads(1)
 record = Record(__file__, 'pair', checkpoint='MiniLM')
 EVENTS,MOVIES = scale(640, 64),scale(640, 64)
-OTHERS = tuple(range(3, scale(15, 4))) # the chapters draw worlds 0 to 2
-MORE = tuple(range(3, scale(39, 4)))
+OTHERS,MANY = (tuple(range(3, scale(n, 4))) for n in (15, 39)) # the chapters draw worlds 0 to 2
 DEPTH = 4  # layers below the cut of the split encoder; two stand above it
 PLACE = 96 # where an item begins in it, whatever the past; a past is shorter
 
@@ -75,7 +74,7 @@ def starts(seeds=OTHERS):
                 yield dict(start=start, lr=lr, seed=seed), lambda: rounded(**here['verdict'](*here['run'](seed, start=start, lr=lr)[:2]))
 
 @record.part(batch=16)
-def programs(seeds=MORE):
+def programs(seeds=MANY):
     "The programs of 42_bert: AUC and log loss of the second half of 1,600 events; log loss in blocks of 160; what a turn of taste leaves of AUC."
     here = chapter('42_bert', 'world tokenizer small_bert batch_of follow run verdict by_block turned')
     def judged(y, p): return rounded(**here['verdict'](y, p)) | dict(blocks=[round(float(o), 4) for o in here['by_block']([(y, p, None)])])
@@ -92,9 +91,9 @@ def programs(seeds=MORE):
         for n,who in enumerate(('goes on', 'stops at the turn')): yield dict(who=who, seed=seed), lambda: turn(seed, n)
 
 @record.part(batch=16)
-def steps(seeds=OTHERS):
+def steps(seeds=MANY):
     "The ways to step of 42c_step, in the same worlds: AUC and log loss of the second half of 1,600 events; log loss in blocks of 160."
-    here = chapter('42c_step', 'world tokenizer small_bert batch_of warmup plain_step follow halves by_block run share_so_far ways AT undone forgotten mean_forgotten clipped strange learn follow_with_care')
+    here = chapter('42c_step', 'world tokenizer small_bert batch_of warmup plain_step follow halves by_block run share_so_far ways AT undone forgotten mean_forgotten clipped strange early EARLY learn follow_with_care')
     def judged(y, p): return rounded(**here['halves'](y, p)) | dict(blocks=[round(float(o), 4) for o in here['by_block'](y, p)])
     careful = {'with care': {}, 'with care, step size 0.003': dict(lr=3e-3)}
     for seed in seeds:
@@ -102,20 +101,33 @@ def steps(seeds=OTHERS):
         y = np.array([o[2] for o in rows])
         yield dict(who='the truth', seed=seed), lambda: judged(y, truth)
         yield dict(who='share so far', seed=seed), lambda: judged(y, here['share_so_far'](y))
-        for who,kw in (here['ways'] | here['strange']).items(): yield dict(who=who, seed=seed), lambda: judged(*here['run'](seed, **kw))
+        for who,kw in (here['ways'] | here['strange'] | here['early']).items(): yield dict(who=who, seed=seed), lambda: judged(*here['run'](seed, **kw))
         for who,kw in careful.items(): yield dict(who=who, seed=seed), lambda: judged(*here['run'](seed, here['follow_with_care'], **kw))
 
-@record.part(batch=16)
-def readers(seeds=OTHERS):
-    "The readers of 42b_pair, in the same world: AUC and log loss of the second half of 1,600 events, and of 3,200."
-    here = chapter('42b_pair', 'small_bert encode tokenizer Together Apart follow')
-    makes = {'cross-encoder': here['Together'], 'bi-encoder, one past': lambda o: here['Apart'](o, True), 'bi-encoder, mean of likes': here['Apart']}
-    def run(make, seed, n):
-        y,p,_ = here['follow'](make(here['small_bert'](seed)), seed, n)
-        return rounded(auc=auc(y, p), log_loss=log_loss(y, p))
+@record.part(events=16_000)
+def decay(seeds=OTHERS[:6]):
+    "What decays, in 1,000 steps of 42c_step whose decay times step size is 0.001: log loss of the second half, mean scale of the layer norms at the end."
+    here = chapter('42c_step', 'world tokenizer small_bert batch_of warmup plain_step follow halves decays')
+    def run(seed, **kw):
+        rows,_ = here['world'](scale(16_000, 160), seed)
+        model = here['small_bert'](seed)
+        p = here['follow'](model, rows, **kw)
+        norms = [q.mean().item() for name,q in model.named_parameters() if 'LayerNorm.weight' in name]
+        return rounded(**here['halves'](np.array([o[2] for o in rows]), p), scale=np.mean(norms))
     for seed in seeds:
-        for who,make in makes.items():
-            for n in (1600, 3200)[:1 if 'likes' in who else 2]: yield dict(who=who, events=n, seed=seed), lambda: run(make, seed, n)
+        for who,kw in here['decays'].items(): yield dict(who=who, seed=seed), lambda: run(seed, **kw)
+
+@record.part(events=1600, batch=16)
+def readers(seeds=MANY):
+    "The readers of 42b_pair, in the same world: AUC and log loss of the second half of 1,600 events."
+    here = chapter('42b_pair', 'small_bert encode tokenizer Together Apart product distance follow')
+    makes = {'cross-encoder': here['Together'], 'one past, product': lambda o: here['Apart'](o, True),
+        'one past, distance': lambda o: here['Apart'](o, True, here['distance']), 'mean of likes, product': here['Apart']}
+    def judged(y, p): return rounded(auc=auc(y, p), log_loss=log_loss(y, p))
+    for seed in seeds:
+        world = last_decides(1600, seed=seed)
+        yield dict(who='the truth', seed=seed), lambda: judged(world[2][800:], world[3][800:])
+        for who,make in makes.items(): yield dict(who=who, seed=seed), lambda: judged(*here['follow'](make(here['small_bert'](seed)), world)[:2])
 
 @record.part(events=EVENTS, batch=16)
 def order(seeds=(0, 1, 2)):
