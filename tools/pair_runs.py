@@ -66,10 +66,10 @@ def rounded(**kw): return {k: round(float(v), 4) for k,v in kw.items()}
 
 @record.part(batch=16)
 def starts(seeds=OTHERS):
-    "The program of 42_bert from weights of two sizes, with four step sizes: AUC and log loss of the second half of 1,600 events."
+    "The program of 42_bert from weights of four sizes, with four step sizes: AUC and log loss of the second half of 1,600 events."
     here = chapter('42_bert', 'world tokenizer small_bert batch_of follow run verdict')
     for seed in seeds:
-        for start in (.02, .2):
+        for start in (.02, .05, .1, .2):
             for lr in (1e-4, 3e-4, 1e-3, 3e-3):
                 yield dict(start=start, lr=lr, seed=seed), lambda: rounded(**here['verdict'](*here['run'](seed, start=start, lr=lr)[:2]))
 
