@@ -71,13 +71,14 @@ def test_all_items_at_once_are_scored_as_one_by_one(name, events):
 
 
 @every
-def test_a_checkpoint_of_the_code_before_the_base_goes_on_bit_for_bit(name):
+def test_a_checkpoint_of_the_code_before_the_base_goes_on(name):
     if name not in OLD: return
     folder = root/'tests/data/old'/OLD[name]
     then = json.loads((folder/'goes_on.json').read_text())
     m = Learner.from_pretrained(folder)
     assert type(m) is type(LEARNERS[name]) and m.n_==30
-    assert m.predict_learn(then['next']).tolist()==then['predictions']
+    # to the last bits: another processor adds in another order
+    np.testing.assert_allclose(m.predict_learn(then['next']), then['predictions'], rtol=1e-12, atol=1e-15)
 
 
 @every
