@@ -100,8 +100,6 @@ def weights_(self:Bank)->np.ndarray: # Sum 1; shape (1 + len(copies_),)
     return w/w.sum()
 
 # %% ../nbs/53a_bank.ipynb #3769ffcb
-#| code-fold: true
-#| code-summary: "SnapshotBank"
 class SnapshotBank(Bank, IdLearner): # lint: long
     """A learner of ids and frozen copies of it, weighed by their last errors: equation (1).
 

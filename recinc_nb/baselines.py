@@ -260,8 +260,6 @@ def unchain(
     return item[:len(gone)][stay].copy(),move(before[:len(gone)][stay]),np.array([stay.sum()])
 
 # %% ../nbs/13_baselines.ipynb #ad09d584
-#| code-fold: true
-#| code-summary: "ItemItem"
 class ItemItem(IdLearner): # lint: long
     """Score an item by its cosine to what the user liked, recent likes counting more: equation
     (5), kept incrementally.

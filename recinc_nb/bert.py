@@ -231,8 +231,6 @@ def _shifted(z, offset):
     return z if offset is None else z + offset[:,None]*z.new_tensor([-.5, .5])
 
 # %% ../nbs/42_bert.ipynb #a641df50
-#| code-fold: true
-#| code-summary: "PairModel"
 class PairModel(torch.nn.Module): # lint: long
     """An encoder, and a linear head on the mean of its tokens: logits of dislike and like for
     whole sequences."""
@@ -352,8 +350,6 @@ class PrefixCollator(PairCollator): # lint: long
         return dict(zip(names, [*together(p), *together([i[items[b]] for _,b in said]), past]))
 
 # %% ../nbs/42_bert.ipynb #157eeb9b
-#| code-fold: true
-#| code-summary: "PrefixModel"
 class PrefixModel(PairModel): # lint: long
     """`PairModel` whose past does not look at the item, and is read once for all.
 

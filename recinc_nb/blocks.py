@@ -56,8 +56,6 @@ def _moving(model):
 def _memo(model): return {id(o): o for o in (model, *model.model_.parameters())}
 
 # %% ../nbs/48_blocks.ipynb #c8c71588
-#| code-fold: true
-#| code-summary: "BlockLoop"
 class BlockLoop: # lint: long
     """Follow a stream block by block: predict a block, then learn it in as many passes as have
     lately been good for the block that followed.

@@ -42,8 +42,6 @@ def statements(
 def _parsed(text): return tuple(map(tuple, statements(text)))
 
 # %% ../nbs/42a_click.ipynb #52696a63
-#| code-fold: true
-#| code-summary: "ClickCollator"
 class ClickCollator: # lint: long
     """Examples to tensors: each distinct statement once, padded to the longest of them and no
     further.
@@ -201,8 +199,6 @@ _READERS = dict(statements=(ClickModel, ClickCollator), pair=(PairModel, PairCol
                 prefix=(PrefixModel, PrefixCollator))
 
 # %% ../nbs/42a_click.ipynb #8f6a4ca5
-#| code-fold: true
-#| code-summary: "ClickBert"
 class ClickBert(Learner): # lint: long
     """BERT as a click model that learns from a stream: `batch_size` rows are one step, and
     nothing is ever reset. `model_` and `tokenizer_` are built at the first call; `model` and

@@ -166,8 +166,6 @@ def harmless(
     return {**step, **{o: step[o] - dot/size*r for o,r in ref.items()}}
 
 # %% ../nbs/53_distill.ipynb #f9ec6ea6
-#| code-fold: true
-#| code-summary: "AGEM"
 class AGEM(Replay): # lint: long
     """A step that would raise the loss of old events, drawn from a buffer, is bent until it
     does not: equation (6).

@@ -229,8 +229,6 @@ class PageHinkley(DriftDetector):
             float(self.alpha), 30)
 
 # %% ../nbs/54_drift.ipynb #4b434a3a
-#| code-fold: true
-#| code-summary: "ForgetOnDrift"
 class ForgetOnDrift(Remedy): # lint: long
     """When the slope of trust rises, equation (5), what is known of users goes back towards
     its start, equation (6); where a learner has no rows of users, all that it moves does.

@@ -29,8 +29,6 @@ def head_chances(
     return torch.sigmoid(s[:,None] + x@moved.T)
 
 # %% ../nbs/53b_heads.ipynb #e96d8c60
-#| code-fold: true
-#| code-summary: "BankBert"
 class BankBert(Bank, IncrementalBert): # lint: long
     """BERT with a head that learns, and older heads beside it, weighed by their last errors.
 

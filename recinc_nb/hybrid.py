@@ -157,8 +157,6 @@ def ridge_sweep( # lint: long
         if learn: rls_update(w[u], P[u], x, (y[n]-pred[n])/root, forget, float(m), room)
 
 # %% ../nbs/45_hybrid.ipynb #0597112e
-#| code-fold: true
-#| code-summary: "TextRidge"
 class TextRidge(_WithText): # lint: long
     """A ridge per user on frozen text: what a user's own ratings say about the features of
     items, on top of what `base` predicts.
@@ -334,8 +332,6 @@ def filter_sweep( # lint: long
             mean[1] += 1
 
 # %% ../nbs/45_hybrid.ipynb #c606c281
-#| code-fold: true
-#| code-summary: "TextFilter"
 class TextFilter(_WithText): # lint: long
     """A Kalman filter per user over moods, frozen text and collaborative factors, on top of a
     ridge for all and shrunken items: equation (4).
@@ -513,8 +509,6 @@ def like_sweep(
 _PAST = 512 # events of a user that neighbors are looked up in
 
 # %% ../nbs/45_hybrid.ipynb #a0a9ceac
-#| code-fold: true
-#| code-summary: "HybridStack"
 class HybridStack(_WithText, OnlineStack): # lint: long
     """`OnlineStack` with a `TextFilter` among its learners, and its residuals on near items:
     ratings and text, weighed by what has worked.

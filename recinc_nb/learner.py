@@ -104,8 +104,6 @@ class _Index: # lint: long; only for speed: how ids are added, how a column of i
         return self._small[keys] - 1
 
 # %% ../nbs/12a_learner.ipynb #38f66a1c
-#| code-fold: true
-#| code-summary: "IdMap"
 class IdMap(_Index): # lint: long
     """Row numbers 0, 1, 2, … for ids, in the order in which they were first met; 1, '1' and
     True are three ids."""
@@ -272,8 +270,6 @@ def event_weights(
     return out
 
 # %% ../nbs/12a_learner.ipynb #c92275e3
-#| code-fold: true
-#| code-summary: "_Configured"
 class _Configured(BaseEstimator): # lint: long
     "Settings that are checked and may change, and one lock: the first half of a `Learner`."
     target = 'rating'     # The column that is read when no y is given
@@ -427,8 +423,6 @@ def from_spec(
         else x for o,x in spec['params'].items()})
 
 # %% ../nbs/12a_learner.ipynb #b2a12c61
-#| code-fold: true
-#| code-summary: "Learner"
 class Learner(_Configured): # lint: long
     """What every learner is: settings that are checked, a state that is saved and resumed, and
     one lock.
@@ -499,8 +493,6 @@ def checkpoint_class(
     return _read_config(folder).get('class')
 
 # %% ../nbs/12a_learner.ipynb #915d61a5
-#| code-fold: true
-#| code-summary: "Rows"
 class Rows: # lint: long
     """Tables with a row per user, or per item: they grow together, and a new row has its
     starting value."""
@@ -556,8 +548,6 @@ class Rows: # lint: long
             self.n = len(table)
 
 # %% ../nbs/12a_learner.ipynb #1ae97ee0
-#| code-fold: true
-#| code-summary: "RandomStarts"
 class RandomStarts: # lint: long
     """Normal random numbers that new rows start with, drawn some rows ahead: a draw for each
     stranger would cost more than all the rest."""
@@ -782,8 +772,6 @@ def reservoir_order(
     return out[:at],own[:at],writer
 
 # %% ../nbs/12a_learner.ipynb #715e3e0a
-#| code-fold: true
-#| code-summary: "Reservoir"
 class Reservoir(Remedy): # lint: long
     """Replay: after each new event some old ones are learned again, drawn evenly from an even
     sample of the past.
@@ -861,8 +849,6 @@ class Reservoir(Remedy): # lint: long
             for o,x in arrays.items() if o!='stored'}
 
 # %% ../nbs/12a_learner.ipynb #f24e040d
-#| code-fold: true
-#| code-summary: "L2SP"
 class L2SP(Remedy): # lint: long
     """Pull parameters towards what they were after a number of events; the anchor may be
     renewed.
@@ -922,8 +908,6 @@ def _copy_of(x): return x.copy() if isinstance(x, np.ndarray) else x.detach().cl
 def _numpy(x): return x if isinstance(x, np.ndarray) else x.detach().float().cpu().numpy()
 
 # %% ../nbs/12a_learner.ipynb #3f97c635
-#| code-fold: true
-#| code-summary: "_Remedied"
 class _Remedied(Learner): # what a learner does when it has remedies
     def _remedied(self, rows, y, weight=None):
         pred,a,end = np.empty(len(y)),0,len(y)
@@ -972,8 +956,6 @@ def _pulls(remedies):
     return {o: x for o,x in out.items() if np.ndim(x[1]) or x[1]>0}
 
 # %% ../nbs/12a_learner.ipynb #1837cfde
-#| code-fold: true
-#| code-summary: "SeenItems"
 class SeenItems: # lint: long
     "Recommendations, for a learner that has `users_`, `items_` and `seen_`, and scores items."
     remember_seen = True
@@ -1184,8 +1166,6 @@ class RatingUnit:
         self.refresh()
 
 # %% ../nbs/12a_learner.ipynb #00c2becd
-#| code-fold: true
-#| code-summary: "_IdWork"
 class _IdWork(_SavedIds, SeenItems, RatingUnit, _Remedied): # lint: long
     "The inner half of `IdLearner`: from columns to rows to sweeps, and back."
     weighted = False       # Does its sweep take weights?
@@ -1363,8 +1343,6 @@ class _IdRemedies(_IdWork): # lint: long
         for o,(rows,g) in grads.items(): whole[o][rows] = before[o][rows] - g
 
 # %% ../nbs/12a_learner.ipynb #42774732
-#| code-fold: true
-#| code-summary: "IdLearner"
 class IdLearner(_IdRemedies): # lint: long
     """What learners of ids share: ids to rows, checks at the door, seen items,
     recommendations, save and resume."""
@@ -1472,8 +1450,6 @@ def _one_number(y, who, user, item):
 
 
 # %% ../nbs/12a_learner.ipynb #dca228c5
-#| code-fold: true
-#| code-summary: "Members"
 class Members: # lint: long
     "Learners of ids inside another one: one map of ids, one file."
     def __init__(self,

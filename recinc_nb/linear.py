@@ -77,8 +77,6 @@ def hash_features(
     return _hashed(_rows(X, columns, who, {}, set())[0], n_features)
 
 # %% ../nbs/22_linear.ipynb #aee50306
-#| code-fold: true
-#| code-summary: "IncrementalLinear"
 class IncrementalLinear(RatingUnit, Learner): # lint: long
     """Linear regression by one constant step per event, on hashed ids or on arrays of
     features: equations (1) and (2).

@@ -86,8 +86,6 @@ def _titles(stream):
     return {i: title[i] if count[title[i]]==1 else f'{title[i]} · {i}' for i in order}
 
 # %% ../nbs/47_live.ipynb #0b42861d
-#| code-fold: true
-#| code-summary: "LiveSession"
 class LiveSession: # lint: long
     """A stranger rates films; learners learn each rating, and are asked for their lists.
 
@@ -299,8 +297,6 @@ def _error_html(e):
             f'<details><summary>where</summary><pre>{where}</pre></details>')
 
 # %% ../nbs/47_live.ipynb #832d6229
-#| code-fold: true
-#| code-summary: "LivePage"
 class LivePage: # lint: long
     """The page: a title, stars, three buttons, and a list per learner.
 

@@ -117,8 +117,6 @@ def merge_lora(
     return list(dict.fromkeys(done))
 
 # %% ../nbs/44_lora.ipynb #d40cdf4a
-#| code-fold: true
-#| code-summary: "LoRA"
 @dataclass(frozen=True)
 class LoRA(UpdatePolicy): # lint: long
     """Low-rank adapters as an update policy: `IncrementalBert(update=LoRA(r=4))`. The head is

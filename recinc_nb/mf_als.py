@@ -134,8 +134,6 @@ class _RandomItems(IdLearner): # what two learners share: a mean, items that sta
     def item_vectors(self): return self.item_factors_
 
 # %% ../nbs/33_mf_als.ipynb #7eca6f2e
-#| code-fold: true
-#| code-summary: "IncrementalALS"
 class IncrementalALS(_RandomItems): # lint: long
     """Matrix factorization with a ridge per user and per item, kept by rank-one updates.
 
@@ -253,8 +251,6 @@ def gaussian_sweep( # lint: long
             mean[1] += c
 
 # %% ../nbs/33_mf_als.ipynb #9ff46760
-#| code-fold: true
-#| code-summary: "GaussianMF"
 class GaussianMF(_RandomItems): # lint: long
     """Matrix factorization whose every parameter has a mean and a variance: (4) and (5).
 

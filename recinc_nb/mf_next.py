@@ -129,8 +129,6 @@ def implicit_als_sweep( # lint: long
         _add_outer(gram_item, -1., old)
 
 # %% ../nbs/36_mf_next.ipynb #9d5b8f22
-#| code-fold: true
-#| code-summary: "ImplicitALS"
 class ImplicitALS(LikesLearner): # lint: long
     """Least squares over all cells, ones trusted more than zeros, solved for one user and one
     item per like: equations (1) to (3).
@@ -323,8 +321,6 @@ def score_by_user(
     return pred
 
 # %% ../nbs/36_mf_next.ipynb #a7172ff7
-#| code-fold: true
-#| code-summary: "SoftmaxMF"
 class SoftmaxMF(LikesLearner): # lint: long
     """A factor model of the next like: the user's factors plus a fading sum over the last
     likes, a softmax over all items: equations (4) and (5).
@@ -404,8 +400,6 @@ def _mark_liked(u, last, item, before, out):
     while at>=0: out[item[at]],at = True,before[at]
 
 # %% ../nbs/36_mf_next.ipynb #2706d54e
-#| code-fold: true
-#| code-summary: "RankStack"
 class RankStack(IdLearner): # lint: long
     """A softmax over two opinions, `SoftmaxMF` and `ItemItem`, whose weights are learned after
     each like: equation (6).

@@ -82,8 +82,6 @@ def has_liked(
     return False
 
 # %% ../nbs/34_mf_rank.ipynb #e1431047
-#| code-fold: true
-#| code-summary: "LikesLearner"
 class LikesLearner(IdLearner): # lint: long
     """What learners of likes share: factors that start at the first like, and chains of likes.
 

@@ -180,8 +180,6 @@ def _keys(ids): return None if ids is None else {_key(_tuples(o)) for o in ids}
 _IDS = lambda x: x is None or isinstance(x, list),'a list of ids, or None for all'
 
 # %% ../nbs/32_mf_strategies.ipynb #e2490f78
-#| code-fold: true
-#| code-summary: "MFStrategy"
 class MFStrategy(IncrementalMF): # lint: long
     """`IncrementalMF` whose updates, after a warm-up, move only some of the parameters:
     equations (1) and (8).

@@ -285,8 +285,6 @@ def _titles(stream, ids):
     return [[i, words[i]] for i in ids if words.get(i)]
 
 # %% ../nbs/46a_race.ipynb #f2d7560f
-#| code-fold: true
-#| code-summary: "Race"
 @dataclass
 class Race:
     "What a race left behind."

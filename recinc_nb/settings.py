@@ -74,8 +74,6 @@ def expert_team(
     return [IncrementalMF(loss=loss, seed=seed, **o) for o in _EXPERTS[loss]]
 
 # %% ../nbs/31a_settings.ipynb #8f053643
-#| code-fold: true
-#| code-summary: "OnlineExperts"
 class OnlineExperts(IdLearner): # lint: long
     """Learners side by side, weighed by how well they predicted: the aggregating algorithm,
     equations (2), (4) and (5).

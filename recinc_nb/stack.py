@@ -96,8 +96,6 @@ def check_member(
         "translates for its members")
 
 # %% ../nbs/33b_stack.ipynb #38553aa9
-#| code-fold: true
-#| code-summary: "OnlineStack"
 class OnlineStack(Timed): # lint: long
     """A ridge over the predictions of other learners of ratings, and over counts and recent
     residuals: equation (1), after each event.

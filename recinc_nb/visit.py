@@ -35,8 +35,6 @@ def pause_sweep(
         at += 1
 
 # %% ../nbs/36a_visit.ipynb #efc68ec3
-#| code-fold: true
-#| code-summary: "ClockItems"
 class ClockItems(Timed, ItemItem): # lint: long
     """`ItemItem` that reads the clock: a pause quiets the likes before it, equation (1).
 

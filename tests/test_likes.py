@@ -77,8 +77,9 @@ def test_a_checkpoint_of_the_code_before_the_base_goes_on(name):
     then = json.loads((folder/'goes_on.json').read_text())
     m = Learner.from_pretrained(folder)
     assert type(m) is type(LEARNERS[name]) and m.n_==30
-    # to the last bits: another processor adds in another order
-    np.testing.assert_allclose(m.predict_learn(then['next']), then['predictions'], rtol=1e-12, atol=1e-15)
+    now = m.predict_learn(then['next'])
+    if name=='stack': np.testing.assert_allclose(now, then['predictions'], rtol=1e-12) # another processor adds in another order
+    else: assert now.tolist()==then['predictions']
 
 
 @every

@@ -55,9 +55,15 @@ def without_signature(cell):
     return cell
 
 
+def long_class(lines):
+    "Is exported code a class of forty lines and more? A page folds it: what it does stands in the cells before"
+    code = [o for o in lines if o.strip() and not o.startswith('#|')]
+    return len(code)>=40 and next(o for o in code if not o.startswith(('@', '#'))).startswith('class ')
+
+
 def tidy_docs(cells, module):
     """Put the names and docstrings of a cell above its source, in its order, and say where it is exported to; fold the source
-    under a heading "… as exported"."""
+    of a long class, and under a heading "… as exported"."""
     from nbdev.showdoc import showdoc_nm
     code = [c for c in cells if c['cell_type']=='code']
     inside = {id(c) for c,o in zip(cells, plumbing((c['cell_type'], ''.join(c['source'])) for c in cells)) if o}
@@ -67,7 +73,7 @@ def tidy_docs(cells, module):
         defs = [t for t in ast.parse(c['source']).body if isinstance(t, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
         above[c['id']] = [without_signature(docs[name]) for t in defs if (name := showdoc_nm(t)) in docs]
         c['source'] = c['source'].replace('Exported source', f'{cfg.lib_name}.{module}', 1)
-        if id(c) in inside: c['source'] = c['source'].replace('code-fold: show', 'code-fold: true', 1)
+        if id(c) in inside or long_class(c['source'].splitlines()): c['source'] = c['source'].replace('code-fold: show', 'code-fold: true', 1)
     moved = [d for ds in above.values() for d in ds]
     return [o for c in cells if not any(c is d for d in moved) for o in (*above.get(c.get('id'), ()), c)]
 

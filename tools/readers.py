@@ -2,12 +2,12 @@
 
 Call `make readers` or `python tools/readers.py`; `--check` writes nothing and prints the chapters that miss an aim. What is
 counted is what the site shows open: words of prose; lines of code, without cells that are hidden, exported under `#| export`,
-folded because they import, only check or only draw, or exported under the heading "as exported"; how far into the chapter its first picture
+folded because they import, only check or only draw, exported under the heading "as exported", or long classes that are exported; how far into the chapter its first picture
 stands; the median sentence in words; lines beyond 95 columns; italics of at most three words that the glossary lacks; recall
 questions (a question that folds out its answer); exercises. From Python: `measure(nb) -> dict`, `table() -> str`."""
 import argparse, re, statistics, sys
 
-from build_docs import side_cells
+from build_docs import long_class, side_cells
 from lint_nbs import ROOT, Nb, contents, count_lines, count_words, plumbing, wide_lines
 from reference import ASIDES, plain, prose, terms
 
@@ -35,7 +35,7 @@ def read_lines(nb):
     aside,out = side_cells(nb), {}
     for c,inside in zip(nb.cells, plumbing((c.kind, c.source) for c in nb.cells)):
         shut = c.hidden or {'export', 'exporti'} & c.directives.keys() or c.id in aside or c.directives.get('eval')=='false' or c.directives.get('code-fold')=='true'
-        if c.kind=='code' and not shut and not (inside and c.exported): out[c.id] = count_lines(c.body)
+        if c.kind=='code' and not shut and not (c.exported and (inside or long_class(c.body))): out[c.id] = count_lines(c.body)
     return out
 
 
